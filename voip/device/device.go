@@ -1,0 +1,151 @@
+package device
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+)
+
+// VideoCodec names a way to code pictures, as SDP spells it.
+type VideoCodec string
+
+// The video codecs of this package.
+const (
+	VP8  VideoCodec = "VP8"
+	H264 VideoCodec = "H264"
+)
+
+// AudioCodec names a way to code sound, as SDP spells it.
+type AudioCodec string
+
+// The audio codecs of this package.
+const (
+	Opus AudioCodec = "opus"
+	PCMU AudioCodec = "PCMU"
+	PCMA AudioCodec = "PCMA"
+)
+
+// PacketDuration is the length of sound in each packet of an AudioStream.
+const PacketDuration = 20 * time.Millisecond
+
+var (
+	// ErrUnsupported says that this board cannot make or play the codec asked for.
+	ErrUnsupported = errors.New("device: codec not supported by this board")
+	// ErrBusy says that the hardware is in use in a way that excludes the one
+	// asked for, such as a camera that gives only one format at a time.
+	ErrBusy = errors.New("device: in use")
+	// ErrClosed says that the stream, the speaker or the board has been closed.
+	ErrClosed = errors.New("device: closed")
+)
+
+// EncodedFrame is one access unit: a VP8 frame, the NAL units of one H.264
+// picture as Annex B, or one audio packet.
+type EncodedFrame struct {
+	// Data belongs to the reader, but is shared with the other readers of the
+	// same stream: it must not be changed.
+	Data []byte
+	// Duration is the time since the frame before in the same stream, the
+	// frames that were dropped between them included.
+	Duration time.Duration
+	// Key is true if the frame can be decoded without any before it.
+	Key bool
+}
+
+// VideoStream is one viewer's sight of the camera. The first frame is a key frame.
+type VideoStream interface {
+	// ReadFrame blocks until there is a frame, ctx ends, or the source fails.
+	// After Close it returns ErrClosed. Only one goroutine may read at a time.
+	ReadFrame(ctx context.Context) (EncodedFrame, error)
+	// RequestKeyFrame asks for a frame that stands for itself. Requests are
+	// merged: there is at most one such frame a second.
+	RequestKeyFrame()
+	// SetBitrate tells how many bits per second this viewer can take. The
+	// encoder is shared and follows the viewer with the least; 0 takes the wish back.
+	SetBitrate(bitsPerSecond int)
+	// Close ends the stream and wakes its reader. The last one stops the camera.
+	Close() error
+	Codec() VideoCodec
+}
+
+// AudioStream is one listener's ear at the microphone, in packets of PacketDuration.
+type AudioStream interface {
+	// ReadPacket blocks until there is a packet, ctx ends, or the source fails.
+	// After Close it returns ErrClosed. Only one goroutine may read at a time.
+	ReadPacket(ctx context.Context) (EncodedFrame, error)
+	// Close ends the stream and wakes its reader. The last one stops the microphone.
+	Close() error
+	Codec() AudioCodec
+}
+
+// Speaker plays what one caller says.
+type Speaker interface {
+	// Write takes one packet's payload. It never blocks: what does not fit into
+	// the queue is dropped. A payload that does not decode is an error of that
+	// packet only. Lost packets need not be reported.
+	Write(codec AudioCodec, payload []byte) error
+	// Level is the loudness of the last 100 ms that were written, as RMS in
+	// decibels relative to full scale (0 for a full square wave, SilenceLevel for silence),
+	// and the time of the last Write; zero if there was none.
+	Level() (dBFS float64, at time.Time)
+	// Meter tells more than Level of the same stretch.
+	Meter() Meter
+	// Close stops the sound.
+	Close() error
+}
+
+// SilenceLevel is the level, in dBFS, that stands for perfect silence.
+const SilenceLevel = -120.0
+
+// Meter is what a Speaker measured on what it was given.
+type Meter struct {
+	// Level is the RMS of the last 100 ms in dBFS.
+	Level float64
+	// ToneHz is an estimate of the dominant frequency of the last 100 ms in
+	// hertz, good to some 5 Hz for a clean tone; 0 in silence.
+	ToneHz float64
+	// Packets counts the packets decoded, Failed those that could not be, and
+	// Dropped those that came too fast to be played.
+	Packets, Failed, Dropped uint64
+	// At is when the last packet was written.
+	At time.Time
+}
+
+// Names that Config.Camera, Config.Microphone and Config.Loudspeaker know
+// besides the devices' own.
+const (
+	// Auto takes the first device found, else the stand-in.
+	Auto = "auto"
+	// Test is the moving test picture or the test tone.
+	Test = "test"
+	// MeterOnly is the loudspeaker that only measures.
+	MeterOnly = "meter"
+	// None is no such device at all.
+	None = "none"
+)
+
+// Config says which devices a Board uses. The zero value is usable.
+type Config struct {
+	// Camera is Auto (also the empty string), Test, None or a path such as "/dev/video0".
+	Camera string
+	// Microphone is Auto (also the empty string), Test, None or "hw:CARD,DEVICE".
+	Microphone string
+	// Loudspeaker is Auto (also the empty string), MeterOnly, None or "hw:CARD,DEVICE".
+	Loudspeaker string
+
+	// Width and Height are those wanted of the picture, in pixels: 640×480 if
+	// zero. They must be even. A camera may give others.
+	Width, Height int
+	// FPS is the number of pictures a second: 15 if zero.
+	FPS int
+	// Bitrate of the picture in bits per second: 500,000 if zero.
+	Bitrate int
+	// CPUUsed is libvpx's trade of quality for speed, from -16 (fastest) to -1:
+	// if zero, -12 on ARM and -8 elsewhere.
+	CPUUsed int
+
+	// Log takes what happens to the devices; nil discards it.
+	Log *slog.Logger
+	// Now is the clock that is burnt into the test picture; nil is time.Now.
+	Now func() time.Time
+}
