@@ -1,0 +1,214 @@
+package kv
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+)
+
+const (
+	// pageSize is fixed: with the 16 KiB pages of some ARM kernels the same write
+	// would cost three times as much, and a card has to be readable on any board.
+	pageSize = 4096
+	// DefaultFlushEvery is how long a deferred write may wait for a commit to go with.
+	DefaultFlushEvery = 5 * time.Second
+	// lockTimeout is how long Open waits for another process to let go of the file.
+	lockTimeout = time.Second
+	// initialMmap is mapped from the start, so that a small file grows without
+	// remapping, which has to wait for every reader. Mapping costs no memory.
+	initialMmap = 32 << 20
+)
+
+// ErrInUse is returned by Open when another process has the file open.
+var ErrInUse = errors.New("the database is in use by another process")
+
+// Options say how to open a DB.
+type Options struct {
+	Path       string           // of the file; its folder has to exist
+	Log        *slog.Logger     // nil: slog.Default()
+	Now        func() time.Time // nil: time.Now
+	FlushEvery time.Duration    // 0: DefaultFlushEvery
+	Migrations []Migration      // in order of their versions
+	ReadOnly   bool             // open for reading, beside other readers
+}
+
+// DB is one file of rows. Its methods may be called from any goroutine.
+type DB struct {
+	bolt  *bbolt.DB
+	log   *slog.Logger
+	now   func() time.Time
+	every time.Duration
+
+	lead chan struct{} // holds one token while somebody runs a batch
+
+	mu       sync.Mutex // guards what follows
+	queue    []*work
+	deferred deferredSet
+	closed   bool
+	tables   map[byte]tableCheck
+	checks   []keeperCheck
+	stats    Stats
+	wake     chan struct{} // Run looks at deferred
+}
+
+// Stats counts what the writer has done since Open.
+type Stats struct {
+	Commits  uint64 // commits that reached the disk; each syncs the file twice
+	Updates  uint64 // functions whose rows were in those commits
+	Deferred uint64 // deferred functions among them
+	Failed   uint64 // functions that failed and left nothing
+}
+
+// Open opens the file, creates it if it is not there, and brings it to today's
+// version. The errors are ErrInUse, a NewerError when the file is from a later
+// release, and what bbolt or the operating system say of a broken or unreadable file.
+func Open(o Options) (*DB, error) {
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.FlushEvery == 0 {
+		o.FlushEvery = DefaultFlushEvery
+	}
+	if !o.ReadOnly {
+		if err := createIfMissing(o.Path); err != nil {
+			return nil, err
+		}
+	}
+	b, err := openBolt(o.Path, o.ReadOnly)
+	if err != nil {
+		return nil, err
+	}
+	db := &DB{
+		bolt: b, log: o.Log, now: o.Now, every: o.FlushEvery,
+		lead:   make(chan struct{}, 1),
+		tables: map[byte]tableCheck{},
+		wake:   make(chan struct{}, 1),
+	}
+	if err := db.migrate(o.Migrations, o.ReadOnly); err != nil {
+		return nil, errors.Join(err, b.Close())
+	}
+	return db, nil
+}
+
+func openBolt(path string, readOnly bool) (*bbolt.DB, error) {
+	b, err := bbolt.Open(path, 0o600, &bbolt.Options{
+		Timeout:         lockTimeout,
+		PageSize:        pageSize,
+		FreelistType:    bbolt.FreelistMapType,
+		InitialMmapSize: initialMmap,
+		ReadOnly:        readOnly,
+	})
+	if errors.Is(err, bolterrors.ErrTimeout) {
+		return nil, fmt.Errorf("%s: %w", path, ErrInUse)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	return b, nil
+}
+
+// createIfMissing makes the file under another name, syncs it and renames it:
+// bbolt's own first initialisation is not safe against power loss.
+func createIfMissing(path string) error {
+	if _, err := os.Stat(path); err == nil || !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	tmp := path + ".new"
+	if err := os.Remove(tmp); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	b, err := openBolt(tmp, false)
+	if err != nil {
+		return err
+	}
+	err = b.Update(func(tx *bbolt.Tx) error {
+		for _, name := range bucketNames {
+			if _, err := tx.CreateBucketIfNotExists([]byte(name)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err := errors.Join(err, b.Sync(), b.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(tmp, path); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+// syncDir makes a rename in the folder last through a power cut.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// Run writes deferred rows when no commit came along to take them. It returns
+// nil when ctx ends; Close writes what is left.
+func (db *DB) Run(ctx context.Context) error {
+	timer := time.NewTimer(db.every)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-db.wake:
+			timer.Reset(db.every)
+			continue
+		case <-timer.C:
+		}
+		if err := db.Flush(); err != nil && !errors.Is(err, ErrClosed) {
+			db.log.Error("deferred rows could not be written, will try again", "error", err)
+			timer.Reset(db.every)
+		}
+	}
+}
+
+// Close writes the deferred rows and closes the file. Transactions that are under
+// way are finished first; later ones get ErrClosed.
+func (db *DB) Close() error {
+	err := db.Flush()
+	if errors.Is(err, ErrClosed) {
+		return nil
+	}
+	db.lead <- struct{}{}
+	db.mu.Lock()
+	db.closed = true
+	db.mu.Unlock()
+	<-db.lead
+	return errors.Join(err, db.bolt.Close())
+}
+
+// Stats is a snapshot of the counters.
+func (db *DB) Stats() Stats {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	return db.stats
+}
+
+// Path is the file's name.
+func (db *DB) Path() string { return db.bolt.Path() }
+
+// Size is the length of the file in bytes.
+func (db *DB) Size() (int64, error) {
+	st, err := os.Stat(db.bolt.Path())
+	if err != nil {
+		return 0, err
+	}
+	return st.Size(), nil
+}

@@ -1,0 +1,74 @@
+package kv
+
+import (
+	"context"
+	"fmt"
+)
+
+// Migration brings a file from the version before To up to To, in one commit.
+type Migration struct {
+	To      uint64
+	Caption string
+	Run     func(tx *WriteTx) error
+}
+
+// NewerError says that the file was written by a later release than this one.
+type NewerError struct{ File, Program uint64 }
+
+// Error tells what to do about it.
+func (e *NewerError) Error() string {
+	return fmt.Sprintf("the database has format %d and this release knows up to %d: please install the newer release again",
+		e.File, e.Program)
+}
+
+const versionKey = "format_version"
+
+// firstVersion is the format of a file that no migration has touched.
+const firstVersion = 1
+
+// migrate runs what is missing, each step in a commit of its own that also writes the
+// new version: a power cut in between leaves a whole earlier version.
+func (db *DB) migrate(all []Migration, readOnly bool) error {
+	meta := NewTable[string, uint64](db, metaSpace)
+	ctx := context.Background()
+	var have uint64
+	err := db.View(ctx, func(tx *ReadTx) error {
+		have, _ = meta.Get(tx, versionKey)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	want := uint64(firstVersion)
+	if len(all) > 0 {
+		want = all[len(all)-1].To
+	}
+	fresh := have == 0
+	switch {
+	case have > want:
+		return &NewerError{File: have, Program: want}
+	case have == want:
+		return nil
+	case readOnly:
+		return fmt.Errorf("the database has format %d: start the server once to bring it to %d", have, want)
+	case fresh:
+		return db.Update(ctx, func(tx *WriteTx) error {
+			meta.Put(tx, versionKey, want)
+			return nil
+		})
+	}
+	for _, m := range all {
+		if m.To <= have {
+			continue
+		}
+		err := db.Update(ctx, func(tx *WriteTx) error {
+			meta.Put(tx, versionKey, m.To)
+			return m.Run(tx)
+		})
+		if err != nil {
+			return fmt.Errorf("migration to format %d (%s): %w", m.To, m.Caption, err)
+		}
+		db.log.Info("the database was brought up to date", "format", m.To, "what", m.Caption)
+	}
+	return nil
+}
