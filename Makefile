@@ -1,0 +1,60 @@
+# Porchlight's tasks. `make help` lists them; each line of help is the comment after "##" beside its target.
+#
+# A fresh Debian 12 machine with Go is enough: a target installs the Debian packages it needs (.ci/packages) if they are
+# missing, as root or through sudo, and never asks twice.
+
+DATA    ?= data
+LISTEN  ?= :8008
+ARGS    ?=
+FUZZTIME ?= 30s
+BENCH   ?= .
+
+SERVER  = bin/porchlight
+GOTEST  = go test -race -timeout 15m
+
+.DEFAULT_GOAL := help
+.PHONY: help run build test test-all e2e bench cross check fuzz clean packages browser FORCE
+
+help: ## this list
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-9s %s\n", $$1, $$2 }'
+
+run: build ## build and start the server: http://localhost:8008, all it keeps in ./data (DATA=, LISTEN=, ARGS= change that)
+	$(SERVER) serve --data $(DATA) --listen $(LISTEN) $(ARGS)
+
+build: packages $(SERVER) ## build bin/porchlight for this machine
+
+# Go knows better than make what has changed.
+$(SERVER): FORCE
+	go build -trimpath -o $@ ./cmd/porchlight
+
+test: packages ## every quick test, with the race detector (under 15 minutes on two cores)
+	$(GOTEST) ./...
+
+test-all: test cross e2e ## test, then the long ones: cross-built binaries under qemu, browsers and other people's clients
+
+e2e: packages browser ## matrix-js-sdk and our own page in Chromium, matrix-nio, kill -9: against the real binary
+	go test -tags e2e -count=1 -timeout 30m ./server/e2e
+
+bench: packages ## the benchmarks, with their ratios and bytes written (BENCH=regexp chooses)
+	go test -run '^$$' -bench '$(BENCH)' -benchmem -timeout 30m ./...
+
+cross: ## static binaries for linux/arm64, armv7, armv6 and amd64 in bin/, each started once under qemu
+	.ci/packages cross
+	.ci/cross
+
+check: packages ## gofmt, vet, staticcheck and the tests of the house's own rules (under two minutes)
+	.ci/check
+
+fuzz: packages ## every fuzz target in turn, for FUZZTIME (30s) each
+	.ci/fuzz $(FUZZTIME)
+
+clean: ## remove what was built; ./data stays
+	rm -rf bin server/e2e/node_modules
+
+packages:
+	@.ci/packages build
+
+# npm ci installs exactly what the lock file says, and npm's own stamp tells whether that has been done already.
+browser:
+	@.ci/packages browser
+	@cd server/e2e && { [ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --no-audit --no-fund --loglevel=error; }
