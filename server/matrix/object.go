@@ -1,0 +1,67 @@
+package matrix
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+)
+
+// Object is a JSON object read one level deep. Events and their content are read
+// through it rather than into structs, because encoding/json matches the fields of
+// a struct without regard to case: "Membership" is not "membership".
+type Object map[string]json.RawMessage
+
+// ParseObject reads a JSON object; anything else is M_BAD_JSON. It does not check
+// what CheckJSON and Canonical check.
+func ParseObject(raw []byte) (Object, error) {
+	var o Object
+	if err := json.Unmarshal(raw, &o); err != nil || o == nil {
+		return nil, BadJSON("a JSON object was expected")
+	}
+	return o, nil
+}
+
+// Encode writes the object with its keys in order: canonical JSON, if the values
+// are canonical.
+func (o Object) Encode() json.RawMessage {
+	size := 2
+	for key, value := range o {
+		size += len(key) + len(value) + 4
+	}
+	out := append(make([]byte, 0, size), '{')
+	for i, key := range slices.Sorted(maps.Keys(o)) {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		out = appendText(out, []byte(key))
+		out = append(out, ':')
+		out = append(out, o[key]...)
+	}
+	return append(out, '}')
+}
+
+// Has says whether the key is there, be its value null.
+func (o Object) Has(key string) bool {
+	_, ok := o[key]
+	return ok
+}
+
+// Text is the string under the key; false if there is none, or no string.
+func (o Object) Text(key string) (string, bool) {
+	var s *string
+	if json.Unmarshal(o[key], &s) != nil || s == nil {
+		return "", false
+	}
+	return *s, true
+}
+
+// Object is the object under the key; false if there is none, or no object.
+func (o Object) Object(key string) (Object, bool) {
+	inner, err := ParseObject(o[key])
+	return inner, err == nil
+}
+
+// SetText puts a string under the key, in canonical form.
+func (o Object) SetText(key, value string) {
+	o[key] = appendText(nil, []byte(value))
+}
