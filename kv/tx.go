@@ -269,3 +269,7 @@ func (c *mergedCursor) next() (key, value []byte) {
 		}
 	}
 }
+
+// Fail ends a transaction with an error found in a stored row outside of kv, such as JSON
+// that does not parse: View or Update return it, and nothing is written.
+func (db *DB) Fail(r Reader, what string, err error) { r.fail(fmt.Errorf("%s: %w", what, err)) }

@@ -1,0 +1,45 @@
+package rooms
+
+import (
+	"porchlight/kv"
+	"porchlight/server/matrix"
+)
+
+// Viewer is whom an event is shown to.
+type Viewer struct {
+	User   matrix.UserID
+	Device matrix.DeviceID
+}
+
+// ClientEvent is the event as the viewer's client is told it: with its age, the sending
+// device's transaction id, what a state event replaced and why it was redacted. The room
+// id is filled in; /sync leaves it out by itself.
+func (k *Keeper) ClientEvent(r kv.Reader, e *Event, v Viewer) matrix.ClientEvent {
+	out := matrix.ClientEvent{
+		Content: e.Content, EventID: e.ID, TS: e.TS, RoomID: e.Room,
+		Sender: e.Sender, StateKey: e.StateKey, Type: e.Type,
+	}
+	u := &matrix.Unsigned{Age: max(0, k.Now().UnixMilli()-e.TS)}
+	out.Unsigned = u
+	if e.Type == "m.room.redaction" && e.RedactedBy == "" {
+		// Clients of every age find what is redacted in either place
+		// (spec: rooms/v11, moving the redacts property).
+		out.Redacts = e.Redacts
+	}
+	if e.TxnID != "" && e.Sender == v.User && e.Device == v.Device {
+		u.TransactionID = e.TxnID
+	}
+	if e.Replaces != 0 {
+		if before, ok := k.EventAt(r, e.Room, e.Replaces); ok {
+			u.PrevContent, u.PrevSender, u.ReplacesState = before.Content, before.Sender, before.ID
+		}
+	}
+	if e.RedactedBy != "" {
+		if why, ok := k.Event(r, e.RedactedBy); ok {
+			shown := k.ClientEvent(r, why, v)
+			u.RedactedBecause = &shown
+		}
+	}
+	u.Membership = k.MembershipAt(r, e.Room, v.User, e.Position)
+	return out
+}

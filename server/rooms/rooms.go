@@ -1,0 +1,321 @@
+// Package rooms builds, authorises and appends events, and answers what the state of a
+// room is or was.
+//
+// It owns rooms, their timelines, state, memberships, aliases and the directory. An event
+// has one place: its position, which orders it in its room and in the change log alike.
+// The state of a room at a position is, for each type and state key, the latest event that
+// took effect at or before it; nothing is stored per event or per member to know that.
+//
+// Invariants, which Check proves: every event has its row in the id index; the current
+// state is the end of the state history; a membership row says what the member event says;
+// the tip of a room is its last event.
+//
+// It does not page, search, sync or notify: history, syncv2 and push read from here.
+package rooms
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/json"
+	"io"
+	"time"
+
+	"porchlight/kv"
+	"porchlight/server/changes"
+	"porchlight/server/matrix"
+	"porchlight/server/roomver"
+)
+
+// Profiles tells the name and picture that member events carry. Both may be empty.
+type Profiles interface {
+	MemberProfile(r kv.Reader, user matrix.UserID) (displayName, avatarURL string)
+	// UserExists says whether a user of this server exists and is not deactivated.
+	UserExists(r kv.Reader, user matrix.UserID) bool
+}
+
+// Witness is told of each event in the transaction that appends it. Its error refuses
+// the event.
+type Witness interface {
+	EventAppended(tx *kv.WriteTx, e *Event) error
+}
+
+// Config is what a Keeper is made with.
+type Config struct {
+	DB      *kv.DB
+	Changes *changes.Keeper
+	// Profiles is asked when somebody joins or is invited.
+	Profiles Profiles
+	Server   matrix.ServerName
+	KeyID    matrix.KeyID
+	Key      ed25519.PrivateKey
+	// DefaultVersion is the version of rooms whose maker asked for none; empty for
+	// roomver.Default.
+	DefaultVersion string
+	Now            func() time.Time // nil: time.Now
+	Random         io.Reader        // nil: crypto/rand
+}
+
+// Keeper owns the rooms.
+type Keeper struct {
+	Config
+	rooms       *kv.Table[matrix.RoomID, RoomRow]
+	events      *kv.Table[eventKey, eventRow]
+	eventIDs    *kv.Table[matrix.EventID, placeRow]
+	state       *kv.Table[stateKey, uint64]
+	history     *kv.Table[stateAtKey, none]
+	memberships *kv.Table[membershipKey, Membership]
+	aliases     *kv.Table[matrix.RoomAlias, AliasRow]
+	roomAliases *kv.Table[roomAliasKey, none]
+	public      *kv.Table[matrix.RoomID, none]
+	witnesses   []Witness
+}
+
+// RoomRow is what is known of a room as a whole.
+type RoomRow struct {
+	Version string           `cbor:"1,keyasint"`
+	Creator matrix.UserID    `cbor:"2,keyasint"`
+	Tip     []matrix.EventID `cbor:"3,keyasint"` // the events that no other refers to
+	Depth   int64            `cbor:"4,keyasint"` // of the deepest event
+	Type    string           `cbor:"5,keyasint,omitempty"`
+}
+
+type eventKey struct {
+	Room     matrix.RoomID
+	Position uint64
+}
+
+// eventRow is an event at its place. The PDU is kept as it is signed; what clients are
+// told besides is kept beside it.
+type eventRow struct {
+	ID         matrix.EventID  `cbor:"1,keyasint"`
+	PDU        []byte          `cbor:"2,keyasint"` // canonical JSON
+	Device     matrix.DeviceID `cbor:"3,keyasint,omitempty"`
+	TxnID      string          `cbor:"4,keyasint,omitempty"`
+	Replaces   uint64          `cbor:"5,keyasint,omitempty"` // position of the state event before
+	RedactedBy matrix.EventID  `cbor:"6,keyasint,omitempty"`
+}
+
+type placeRow struct {
+	Room     matrix.RoomID `cbor:"1,keyasint"`
+	Position uint64        `cbor:"2,keyasint"`
+}
+
+type stateKey struct {
+	Room           matrix.RoomID
+	Type, StateKey string
+}
+
+type stateAtKey struct {
+	Room           matrix.RoomID
+	Type, StateKey string
+	Position       uint64
+}
+
+type membershipKey struct {
+	User matrix.UserID
+	Room matrix.RoomID
+}
+
+// Membership is a user's relation to a room.
+type Membership struct {
+	State    string           `cbor:"1,keyasint"` // join, invite, leave, ban, knock
+	Position changes.Position `cbor:"2,keyasint"` // of the member event that says so
+	// Forgotten rooms are not shown to the user any more.
+	Forgotten bool `cbor:"3,keyasint,omitempty"`
+	// WasJoined: the user has been in the room at some time, so there may be history to see.
+	WasJoined bool `cbor:"4,keyasint,omitempty"`
+}
+
+// AliasRow is where an alias leads.
+type AliasRow struct {
+	Room    matrix.RoomID `cbor:"1,keyasint"`
+	Creator matrix.UserID `cbor:"2,keyasint"`
+}
+
+type roomAliasKey struct {
+	Room  matrix.RoomID
+	Alias matrix.RoomAlias
+}
+
+type none struct{}
+
+// New opens the tables.
+func New(c Config) *Keeper {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Random == nil {
+		c.Random = rand.Reader
+	}
+	if c.DefaultVersion == "" {
+		c.DefaultVersion = roomver.Default
+	}
+	k := &Keeper{
+		Config:      c,
+		rooms:       kv.NewTable[matrix.RoomID, RoomRow](c.DB, kv.Rooms),
+		events:      kv.NewTable[eventKey, eventRow](c.DB, kv.Events),
+		eventIDs:    kv.NewTable[matrix.EventID, placeRow](c.DB, kv.EventIDs),
+		state:       kv.NewTable[stateKey, uint64](c.DB, kv.State),
+		history:     kv.NewTable[stateAtKey, none](c.DB, kv.StateHistory),
+		memberships: kv.NewTable[membershipKey, Membership](c.DB, kv.Memberships),
+		aliases:     kv.NewTable[matrix.RoomAlias, AliasRow](c.DB, kv.Aliases),
+		roomAliases: kv.NewTable[roomAliasKey, none](c.DB, kv.RoomAliases),
+		public:      kv.NewTable[matrix.RoomID, none](c.DB, kv.PublicRooms),
+	}
+	c.DB.AddCheck("rooms", k.check)
+	return k
+}
+
+// AddWitness adds a witness; call it before the first event.
+func (k *Keeper) AddWitness(w Witness) { k.witnesses = append(k.witnesses, w) }
+
+// Event is an event of a timeline, read back.
+type Event struct {
+	Position changes.Position
+	ID       matrix.EventID
+	Room     matrix.RoomID
+	Sender   matrix.UserID
+	Type     string
+	StateKey *string // nil: no state event
+	TS       int64   // origin_server_ts in ms
+	Depth    int64
+	Content  json.RawMessage
+	Redacts  matrix.EventID // of a redaction, wherever its room version keeps it
+	PDU      []byte         // canonical JSON
+
+	Device     matrix.DeviceID // the sender's, if it is ours
+	TxnID      string          // that Device gave
+	Replaces   changes.Position
+	RedactedBy matrix.EventID
+}
+
+// IsState says whether this is a state event, of any type and key.
+func (e *Event) IsState() bool { return e.StateKey != nil }
+
+// Is says whether this is a state event of that type and key.
+func (e *Event) Is(eventType, key string) bool {
+	return e.StateKey != nil && *e.StateKey == key && e.Type == eventType
+}
+
+// Membership is the membership that a member event speaks of; empty for other events.
+func (e *Event) Membership() string {
+	if e.Type != "m.room.member" || e.StateKey == nil {
+		return ""
+	}
+	var c struct {
+		Membership string `json:"membership"`
+	}
+	_ = json.Unmarshal(e.Content, &c) // a member event without one was never accepted
+	return c.Membership
+}
+
+// pduFields are the fields of a PDU that readers want.
+type pduFields struct {
+	Room     matrix.RoomID   `json:"room_id"`
+	Sender   matrix.UserID   `json:"sender"`
+	Type     string          `json:"type"`
+	StateKey *string         `json:"state_key"`
+	TS       int64           `json:"origin_server_ts"`
+	Depth    int64           `json:"depth"`
+	Content  json.RawMessage `json:"content"`
+	Redacts  matrix.EventID  `json:"redacts"`
+}
+
+func (k *Keeper) event(r kv.Reader, key eventKey, row eventRow) *Event {
+	var f pduFields
+	if err := json.Unmarshal(row.PDU, &f); err != nil {
+		k.DB.Fail(r, "rooms: event at "+string(key.Room), err)
+		return nil
+	}
+	e := &Event{
+		Position: changes.Position(key.Position), ID: row.ID, Room: key.Room,
+		Sender: f.Sender, Type: f.Type, StateKey: f.StateKey, TS: f.TS, Depth: f.Depth,
+		Content: f.Content, Redacts: f.Redacts, PDU: row.PDU,
+		Device: row.Device, TxnID: row.TxnID,
+		Replaces: changes.Position(row.Replaces), RedactedBy: row.RedactedBy,
+	}
+	if e.Redacts == "" && e.Type == "m.room.redaction" {
+		var c struct {
+			Redacts matrix.EventID `json:"redacts"`
+		}
+		if json.Unmarshal(e.Content, &c) == nil {
+			e.Redacts = c.Redacts
+		}
+	}
+	return e
+}
+
+func (k *Keeper) check(r kv.Reader, report func(string, ...any)) {
+	last := map[matrix.RoomID]uint64{}
+	for key, row := range k.events.Scan(r, kv.All()) {
+		last[key.Room] = key.Position
+		place, ok := k.eventIDs.Get(r, row.ID)
+		if !ok || place.Room != key.Room || place.Position != key.Position {
+			report("event %s of %s at %d is not in the id index", row.ID, key.Room, key.Position)
+		}
+	}
+	for id, place := range k.eventIDs.Scan(r, kv.All()) {
+		row, ok := k.events.Get(r, eventKey(place))
+		if !ok || row.ID != id {
+			report("event id %s leads nowhere", id)
+		}
+	}
+	for id, room := range k.rooms.Scan(r, kv.All()) {
+		row, _ := k.events.Get(r, eventKey{id, last[id]})
+		if len(room.Tip) != 1 || room.Tip[0] != row.ID {
+			report("room %s: the tip %v is not the last event %s", id, room.Tip, row.ID)
+		}
+	}
+	k.checkState(r, report)
+}
+
+func (k *Keeper) checkState(r kv.Reader, report func(string, ...any)) {
+	latest := map[stateKey]uint64{}
+	for at := range k.history.Keys(r, kv.All()) {
+		key := stateKey{at.Room, at.Type, at.StateKey}
+		latest[key] = max(latest[key], at.Position)
+	}
+	for key, pos := range k.state.Scan(r, kv.All()) {
+		if latest[key] != pos {
+			report("state %v: current %d, history ends at %d", key, pos, latest[key])
+		}
+		delete(latest, key)
+		row, ok := k.events.Get(r, eventKey{key.Room, pos})
+		if !ok {
+			report("state %v: no event at %d", key, pos)
+			continue
+		}
+		e := k.event(r, eventKey{key.Room, pos}, row)
+		if e == nil || !e.Is(key.Type, key.StateKey) {
+			report("state %v: the event at %d is another one", key, pos)
+			continue
+		}
+		if key.Type == "m.room.member" {
+			m, _ := k.memberships.Get(r, membershipKey{matrix.UserID(key.StateKey), key.Room})
+			if m.State != e.Membership() || uint64(m.Position) != pos {
+				report("membership of %s in %s is %+v, the event at %d says %s", key.StateKey, key.Room, m, pos, e.Membership())
+			}
+		}
+	}
+	for key := range latest {
+		report("state %v has a history but no current row", key)
+	}
+}
+
+// Exists says whether this server has the room.
+func (k *Keeper) Exists(r kv.Reader, room matrix.RoomID) bool { return k.rooms.Has(r, room) }
+
+// Room is what is known of a room as a whole, and whether this server has it.
+func (k *Keeper) Room(r kv.Reader, room matrix.RoomID) (RoomRow, bool) { return k.rooms.Get(r, room) }
+
+// All yields every room.
+func (k *Keeper) All(ctx context.Context, r kv.Reader) func(func(matrix.RoomID, RoomRow) bool) {
+	return func(yield func(matrix.RoomID, RoomRow) bool) {
+		for id, row := range k.rooms.Scan(r, kv.All()) {
+			if ctx.Err() != nil || !yield(id, row) {
+				return
+			}
+		}
+	}
+}
