@@ -1,0 +1,94 @@
+// Starts Chromium and opens pages in it: what all scenarios share.
+import { chromium } from "playwright-core";
+import assert from "node:assert/strict";
+
+/** What the Go test hands over: {page, server, shots, users: {name: {id, password}}, …}. */
+export const given = JSON.parse(process.env.PORCHLIGHT_E2E ?? "{}");
+
+const flags = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    // Nothing here may look for the internet.
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    // A camera that shows a moving picture and a microphone that beeps, both without asking.
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
+    "--autoplay-policy=no-user-gesture-required",
+    // Pages in the background must go on drawing: two of them stand side by side.
+    "--disable-background-timer-throttling",
+    "--disable-backgrounding-occluded-windows",
+    "--disable-renderer-backgrounding",
+];
+
+export function launch() {
+    return chromium.launch({
+        executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+        args: flags,
+        env: { ...process.env, LANG: "C.UTF-8" },
+    });
+}
+
+/** Opens a page of its own (no shared storage) and repeats here what it says in its console. */
+export async function openPage(browser, name, url, options = {}) {
+    const context = await browser.newContext(options);
+    const page = await context.newPage();
+    page.on("console", (message) => {
+        if (["error", "warning"].includes(message.type())) console.log(`  [${name}] ${message.text()}`);
+    });
+    page.on("pageerror", (error) => console.log(`  [${name}] uncaught: ${error.stack}`));
+    await page.goto(url);
+    return page;
+}
+
+/** Opens the test client; its functions (page/client.js) are the methods of what is returned. */
+export async function openClient(browser, name) {
+    const page = await openPage(browser, name, given.page);
+    await page.waitForFunction(() => window.porch);
+    return new Proxy({ page }, {
+        get(target, method) {
+            if (method in target) return target[method];
+            if (method === "then") return undefined; // it is no promise
+            return (...args) => page.evaluate(([method, args]) => window.porch[method](...args), [method, args]);
+        },
+    });
+}
+
+/** Opens the test client and logs in as one of the given users. */
+export async function logIn(browser, name, options = {}) {
+    const client = await openClient(browser, name);
+    const session = await client.login({ server: given.server, user: name, password: given.users[name].password, ...options });
+    assert.equal(session.userId, given.users[name].id);
+    return client;
+}
+
+/** Tries again until check() holds (it throws while it does not), at most `seconds` long. */
+export async function eventually(check, seconds = 15) {
+    const end = Date.now() + seconds * 1000;
+    for (;;) {
+        try {
+            return await check();
+        } catch (error) {
+            if (Date.now() > end) throw error;
+        }
+        await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+}
+
+/** Runs a scenario and closes the browser after it, whatever happened. */
+export async function scenario(run) {
+    const browser = await launch();
+    try {
+        await run(browser);
+    } finally {
+        await browser.close();
+    }
+}
+
+export function say(sentence) {
+    console.log(sentence);
+}

@@ -1,0 +1,8 @@
+// Package e2e holds the end-to-end tests: the real binary on an empty data
+// folder, and clients that other people wrote. It has no code of its own.
+//
+// The Go tests (build tag e2e, "make e2e") start the server and the clients
+// and judge by their exit codes. What the clients do stands in plain scripts:
+// *.mjs drive matrix-js-sdk and our own page in Chromium, nio_client.py is
+// matrix-nio. A failed script's output is the test's output.
+package e2e

@@ -1,0 +1,174 @@
+// A Matrix client in a page, made of matrix-js-sdk and nothing else. The tests drive it through window.porch; each
+// function there takes and returns plain data, so that it can be called across page.evaluate.
+import * as sdk from "matrix-js-sdk";
+import { CallErrorCode, CallEvent, CallState } from "matrix-js-sdk/lib/webrtc/call.js";
+import { CallEventHandlerEvent } from "matrix-js-sdk/lib/webrtc/callEventHandler.js";
+import { logger } from "matrix-js-sdk/lib/logger.js";
+import * as media from "./media.js";
+
+logger.setLevel("warn");
+
+let client = null; // set by login
+let call = null; // the call of the moment, either way
+
+/** Waits until probe() gives something true, and gives that; fails after `seconds`, naming what was waited for. */
+async function until(what, probe, seconds = 15) {
+    const end = performance.now() + seconds * 1000;
+    for (;;) {
+        const result = await probe();
+        if (result) return result;
+        if (performance.now() > end) throw new Error(`waited ${seconds} s for ${what}`);
+        await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+}
+
+/** Logs in and syncs. With crypto, the device can talk end-to-end encrypted. */
+async function login({ server, user, password, crypto = false }) {
+    const anonymous = sdk.createClient({ baseUrl: server });
+    const session = await anonymous.loginRequest({
+        type: "m.login.password",
+        identifier: { type: "m.id.user", user },
+        password,
+        initial_device_display_name: "end-to-end test",
+    });
+    client = sdk.createClient({
+        baseUrl: server,
+        userId: session.user_id,
+        deviceId: session.device_id,
+        accessToken: session.access_token,
+    });
+    if (crypto) await client.initRustCrypto({ useIndexedDB: false });
+    client.on(CallEventHandlerEvent.Incoming, (incoming) => watch(incoming));
+    await client.startClient({ initialSyncLimit: 20 });
+    await until("the first sync", () => client.getSyncState() === "PREPARED" || client.getSyncState() === "SYNCING");
+    return { userId: session.user_id, deviceId: session.device_id };
+}
+
+/** Starts the crypto library without any server: proof that the bundle carries it. */
+async function cryptoStarts() {
+    const lonely = sdk.createClient({
+        baseUrl: location.origin,
+        userId: "@nobody:example.org",
+        deviceId: "NOBODY",
+        accessToken: "none",
+    });
+    await lonely.initRustCrypto({ useIndexedDB: false });
+    return lonely.getCrypto().getVersion();
+}
+
+async function stop() {
+    client?.stopClient();
+    await client?.logout(true);
+    client = null;
+}
+
+async function createRoom(options) {
+    const { room_id } = await client.createRoom(options);
+    await until(`room ${room_id} to come down sync`, () => client.getRoom(room_id));
+    return room_id;
+}
+
+/** Waits for an invitation to the room and accepts it. */
+async function acceptInvite(roomId) {
+    await until(`an invitation to ${roomId}`, () => client.getRoom(roomId)?.getMyMembership() === "invite");
+    await client.joinRoom(roomId);
+    await until(`${roomId} to be joined`, () => client.getRoom(roomId)?.getMyMembership() === "join");
+}
+
+/** The direct room with the other user, made if there is none. */
+async function directRoom(other) {
+    const direct = client.getAccountData("m.direct")?.getContent()?.[other] ?? [];
+    const known = direct.find((id) => client.getRoom(id)?.getMyMembership() === "join");
+    if (known) return known;
+    const invited = client.getRooms().find((room) => room.getMyMembership() === "invite" && room.getMember(other));
+    if (invited) {
+        await acceptInvite(invited.roomId);
+        return invited.roomId;
+    }
+    return createRoom({ preset: "trusted_private_chat", is_direct: true, invite: [other] });
+}
+
+async function waitForMember(roomId, userId, membership = "join") {
+    await until(`${userId} to be "${membership}" in ${roomId}`, () => {
+        return client.getRoom(roomId)?.getMember(userId)?.membership === membership;
+    });
+}
+
+async function sendText(roomId, body) {
+    const { event_id } = await client.sendTextMessage(roomId, body);
+    return event_id;
+}
+
+/** Waits for a message with this text and tells how it arrived. */
+async function waitForText(roomId, body, seconds = 20) {
+    return until(`"${body}" in ${roomId}`, () => {
+        const events = client.getRoom(roomId)?.getLiveTimeline().getEvents() ?? [];
+        // A sent message is there before it has been sent; with an id of the server's it counts.
+        const event = events.find((e) => e.getContent().body === body && e.getId()?.startsWith("$"));
+        return event && {
+            id: event.getId(),
+            sender: event.getSender(),
+            encrypted: event.isEncrypted(),
+            wireType: event.getWireType(),
+            failure: event.isDecryptionFailure(),
+        };
+    }, seconds);
+}
+
+/** Follows a call: its states, and its picture and sound as soon as they come. */
+function watch(newCall) {
+    call = newCall;
+    newCall.states = [];
+    newCall.problems = [];
+    newCall.began = performance.now();
+    newCall.on(CallEvent.State, (state) => {
+        newCall.states.push({ state, ms: Math.round(performance.now() - newCall.began) });
+    });
+    newCall.on(CallEvent.Error, (error) => newCall.problems.push(`${error.code}: ${error.message}`));
+    newCall.on(CallEvent.FeedsChanged, (feeds) => {
+        const remote = feeds.find((feed) => !feed.isLocal());
+        if (remote) media.attach(remote.stream);
+    });
+}
+
+/** Places a call and returns at once; the camera and microphone are Chromium's fakes. */
+async function placeCall(roomId, { video = true } = {}) {
+    watch(sdk.createNewMatrixCall(client, roomId));
+    await (video ? call.placeVideoCall() : call.placeVoiceCall());
+    return call.callId;
+}
+
+async function answerCall({ video = true } = {}) {
+    await until("a call to come in", () => call?.state === CallState.Ringing);
+    await call.answer(true, video);
+}
+
+/** Waits for one of the states and returns what was seen on the way: {state, states, problems, reason, by}. */
+async function waitForCall(states, seconds = 20) {
+    await until(`a call to be ${states}`, () => call && states.includes(call.state), seconds);
+    return { state: call.state, states: call.states, problems: call.problems, reason: call.hangupReason, by: call.hangupParty };
+}
+
+function hangUp() {
+    call.hangup(CallErrorCode.UserHangup, false);
+}
+
+async function rejectCall() {
+    await until("a call to come in", () => call?.state === CallState.Ringing);
+    call.reject();
+}
+
+/** What the peer connection itself counts, for the report of a failure. */
+async function callStats() {
+    const report = await call.peerConn.getStats();
+    const wanted = ["inbound-rtp", "outbound-rtp", "candidate-pair"];
+    return [...report.values()].filter((s) => wanted.includes(s.type) && (s.type !== "candidate-pair" || s.nominated));
+}
+
+window.porch = {
+    login, stop, cryptoStarts,
+    createRoom, acceptInvite, directRoom, waitForMember,
+    sendText, waitForText,
+    placeCall, answerCall, waitForCall, hangUp, rejectCall, callStats,
+    ...media.forTests,
+};
