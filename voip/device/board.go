@@ -2,31 +2,96 @@ package device
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"runtime"
 	"sync"
 	"time"
+)
+
+// What Config's zero values stand for, and its bounds.
+const (
+	defaultWidth, defaultHeight = 640, 480
+	defaultFPS                  = 15
+	defaultVideoBitrate         = 500_000
+	minVideoBitrate             = 50_000
+	maxPictureSide              = 4096
+	maxFPS                      = 120
+	defaultCPUUsed              = -8
+	defaultCPUUsedARM           = -12
 )
 
 // Board is the devices of one machine. Its streams can be opened while Run is
 // running; opened earlier they wait for it.
 type Board struct {
-	cfg Config
+	cfg   Config
+	found []string // for Describe
 
-	jobs   chan func(ctx context.Context) // sources to run, taken by Run
+	video   *feed                                     // nil if there is no camera
+	audio   *feed                                     // nil if there is no microphone
+	speaker func(ctx context.Context) (player, error) // opens the loudspeaker; nil if there is none
+	shared  bool                                      // the loudspeaker takes any number of callers
+
+	jobs   chan func(ctx context.Context) // taken by Run
 	closed chan struct{}                  // closed when Run has ended or Close was called
 	once   sync.Once
+
+	mu       sync.Mutex
+	speaking bool // an exclusive loudspeaker is in use
 }
 
 // New looks for the devices of cfg. It fails if a device that was named is not
 // there or a setting makes no sense; what Auto does not find is no failure.
 func New(cfg Config) (*Board, error) {
+	if err := cfg.complete(); err != nil {
+		return nil, err
+	}
+	b := &Board{cfg: cfg, jobs: make(chan func(context.Context)), closed: make(chan struct{})}
+	for _, find := range []func() error{b.findCamera, b.findMicrophone, b.findLoudspeaker} {
+		if err := find(); err != nil {
+			return nil, err
+		}
+	}
+	return b, nil
+}
+
+// complete fills in what was left out and checks the rest.
+func (cfg *Config) complete() error {
+	fallback := func(v *int, d int) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	fallback(&cfg.Width, defaultWidth)
+	fallback(&cfg.Height, defaultHeight)
+	fallback(&cfg.FPS, defaultFPS)
+	fallback(&cfg.Bitrate, defaultVideoBitrate)
+	if runtime.GOARCH == "arm" || runtime.GOARCH == "arm64" {
+		fallback(&cfg.CPUUsed, defaultCPUUsedARM)
+	}
+	fallback(&cfg.CPUUsed, defaultCPUUsed)
+	for _, s := range []*string{&cfg.Camera, &cfg.Microphone, &cfg.Loudspeaker} {
+		if *s == "" {
+			*s = Auto
+		}
+	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Board{cfg: cfg, jobs: make(chan func(context.Context)), closed: make(chan struct{})}, nil
+	switch {
+	case cfg.Width < 16 || cfg.Width > maxPictureSide || cfg.Height < 16 || cfg.Height > maxPictureSide || cfg.Width%2+cfg.Height%2 > 0:
+		return fmt.Errorf("device: a picture of %d×%d is not possible: both sides must be even and from 16 to %d", cfg.Width, cfg.Height, maxPictureSide)
+	case cfg.FPS < 1 || cfg.FPS > maxFPS:
+		return fmt.Errorf("device: %d pictures a second are not possible: 1 to %d are", cfg.FPS, maxFPS)
+	case cfg.Bitrate < minVideoBitrate:
+		return fmt.Errorf("device: %d bit/s are too few for a picture: at least %d are needed", cfg.Bitrate, minVideoBitrate)
+	case cfg.CPUUsed < -16 || cfg.CPUUsed > -1:
+		return fmt.Errorf("device: cpu-used %d is out of range: -16 to -1", cfg.CPUUsed)
+	}
+	return nil
 }
 
 // Run runs the sources that viewers ask for until ctx ends or the Board is
@@ -49,6 +114,18 @@ func (b *Board) Run(ctx context.Context) error {
 	}
 }
 
+// spawn has Run run fn.
+func (b *Board) spawn(ctx context.Context, fn func(context.Context)) error {
+	select {
+	case b.jobs <- fn:
+		return nil
+	case <-b.closed:
+		return ErrClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // Close ends all streams and makes Run return. It does not wait for Run.
 func (b *Board) Close() error {
 	b.once.Do(func() { close(b.closed) })
@@ -58,33 +135,103 @@ func (b *Board) Close() error {
 // VideoCodecs lists the codecs in which the picture can be had now, the best
 // first; none if there is no camera. A camera that gives one format at a time
 // and is giving it lists only that.
-func (b *Board) VideoCodecs() []VideoCodec { return nil }
+func (b *Board) VideoCodecs() []VideoCodec {
+	if b.video == nil {
+		return nil
+	}
+	active := b.video.active()
+	var codecs []VideoCodec
+	for _, h := range b.video.hubs {
+		if !b.video.exclusive || active == "" || active == h.codec {
+			codecs = append(codecs, VideoCodec(h.codec))
+		}
+	}
+	return codecs
+}
 
 // AudioCodecs lists the codecs in which the sound can be had, the best first;
 // none if there is no microphone.
-func (b *Board) AudioCodecs() []AudioCodec { return nil }
+func (b *Board) AudioCodecs() []AudioCodec {
+	if b.audio == nil {
+		return nil
+	}
+	var codecs []AudioCodec
+	for _, h := range b.audio.hubs {
+		codecs = append(codecs, AudioCodec(h.codec))
+	}
+	return codecs
+}
 
 // SpeakerCodecs lists the codecs that a Speaker can decode, the best first;
 // none if there is no loudspeaker.
-func (b *Board) SpeakerCodecs() []AudioCodec { return nil }
+func (b *Board) SpeakerCodecs() []AudioCodec {
+	if b.speaker == nil {
+		return nil
+	}
+	return []AudioCodec{Opus, PCMU, PCMA}
+}
 
 // OpenVideo starts the camera if need be and returns a stream of its picture.
 // ctx bounds the opening only. The stream is the caller's to Close.
 func (b *Board) OpenVideo(ctx context.Context, codec VideoCodec) (VideoStream, error) {
-	return nil, ErrUnsupported
+	if b.video == nil {
+		return nil, ErrUnsupported
+	}
+	v, err := b.video.join(ctx, string(codec))
+	if err != nil {
+		return nil, err
+	}
+	return videoViewer{v}, nil
 }
 
 // OpenAudio starts the microphone if need be and returns a stream of its sound.
 // ctx bounds the opening only. The stream is the caller's to Close.
 func (b *Board) OpenAudio(ctx context.Context, codec AudioCodec) (AudioStream, error) {
-	return nil, ErrUnsupported
+	if b.audio == nil {
+		return nil, ErrUnsupported
+	}
+	v, err := b.audio.join(ctx, string(codec))
+	if err != nil {
+		return nil, err
+	}
+	return audioViewer{v}, nil
 }
 
-// OpenSpeaker opens the loudspeaker. It plays one caller at a time: while
-// another Speaker is open the answer is ErrBusy. ctx bounds the opening only.
+// OpenSpeaker opens the loudspeaker. A real one plays one caller at a time:
+// while another Speaker is open the answer is ErrBusy. One that only measures
+// takes any number. ctx bounds the opening only.
 func (b *Board) OpenSpeaker(ctx context.Context) (Speaker, error) {
-	return nil, ErrUnsupported
+	if b.speaker == nil {
+		return nil, ErrUnsupported
+	}
+	select {
+	case <-b.closed:
+		return nil, ErrClosed
+	default:
+	}
+	if b.shared {
+		return newSpeaker(b.cfg.Now, nil, func() {}), nil
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.speaking {
+		return nil, fmt.Errorf("%w: the loudspeaker plays another caller", ErrBusy)
+	}
+	p, err := b.speaker(ctx)
+	if err != nil {
+		return nil, err
+	}
+	b.speaking = true
+	return newSpeaker(b.cfg.Now, p, func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.speaking = false
+	}), nil
 }
 
 // Describe says in plain sentences what was found and what is lacking.
-func (b *Board) Describe() []string { return nil }
+func (b *Board) Describe() []string { return append([]string(nil), b.found...) }
+
+func (b *Board) say(format string, args ...any) {
+	b.found = append(b.found, fmt.Sprintf(format, args...))
+}

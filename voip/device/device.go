@@ -130,7 +130,7 @@ type Config struct {
 	Camera string
 	// Microphone is Auto (also the empty string), Test, None or "hw:CARD,DEVICE".
 	Microphone string
-	// Loudspeaker is Auto (also the empty string), MeterOnly, None or "hw:CARD,DEVICE".
+	// Loudspeaker is Auto (also the empty string), MeterOnly (also Test), None or "hw:CARD,DEVICE".
 	Loudspeaker string
 
 	// Width and Height are those wanted of the picture, in pixels: 640×480 if

@@ -1,0 +1,156 @@
+package device
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+)
+
+// producer is an opened device. run publishes its frames on the feed's hubs
+// until ctx ends or the device fails, and closes the device.
+type producer interface {
+	run(ctx context.Context) error
+}
+
+// feed is a device and all who watch it: opened for the first, closed after the last.
+type feed struct {
+	name string
+	log  *slog.Logger
+	hubs []*hub // one for each codec that can be had
+	// exclusive says that the device gives one codec at a time.
+	exclusive bool
+	// spawn has fn run by Board.Run.
+	spawn func(ctx context.Context, fn func(context.Context)) error
+	// open opens the device for the codec of h.
+	open func(h *hub) (producer, error)
+
+	mu      sync.Mutex // held also while the device opens
+	running *feedRun
+}
+
+// feedRun is one stretch from the first viewer to the last.
+type feedRun struct {
+	codec   string
+	cancel  context.CancelFunc
+	stopped bool          // cancel has been called; guarded by feed.mu
+	done    chan struct{} // closed when the device is closed
+}
+
+func (f *feed) hub(codec string) *hub {
+	for _, h := range f.hubs {
+		if h.codec == codec {
+			return h
+		}
+	}
+	return nil
+}
+
+// active is the codec for which the device was opened, or "" if it is not running.
+func (f *feed) active() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.running == nil || f.running.stopped {
+		return ""
+	}
+	return f.running.codec
+}
+
+// join adds a viewer and starts the device if it is the first.
+func (f *feed) join(ctx context.Context, codec string) (*viewer, error) {
+	h := f.hub(codec)
+	if h == nil {
+		return nil, ErrUnsupported
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.running != nil && f.running.stopped {
+		// The device is exclusive: let it close before it is opened again.
+		select {
+		case <-f.running.done:
+			f.running = nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	if f.running != nil && f.exclusive && f.running.codec != codec {
+		return nil, fmt.Errorf("%w: the %s gives %s to another viewer", ErrBusy, f.name, f.running.codec)
+	}
+	if f.running == nil {
+		if err := f.start(ctx, h); err != nil {
+			return nil, err
+		}
+	}
+	return h.add(f.leave), nil
+}
+
+// start opens the device and has it run. mu is held.
+func (f *feed) start(ctx context.Context, h *hub) error {
+	p, err := f.open(h)
+	if err != nil {
+		return err
+	}
+	runCtx, cancel := context.WithCancel(context.Background())
+	r := &feedRun{codec: h.codec, cancel: cancel, done: make(chan struct{})}
+	job := func(ctx context.Context) {
+		stop := context.AfterFunc(ctx, cancel)
+		defer stop()
+		f.end(r, p.run(runCtx))
+	}
+	if err := f.spawn(ctx, job); err != nil {
+		cancel()
+		_ = p.run(runCtx) // it ends at once and closes the device
+		return err
+	}
+	f.running = r
+	return nil
+}
+
+// end is called when the device has been closed. Viewers that are left get the reason.
+func (f *feed) end(r *feedRun, err error) {
+	r.cancel()
+	close(r.done)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.running != r {
+		return
+	}
+	f.running = nil
+	if r.stopped {
+		return
+	}
+	if err == nil || err == context.Canceled {
+		err = ErrClosed
+	} else {
+		f.log.Error("device failed", "device", f.name, "err", err)
+	}
+	for _, h := range f.hubs {
+		h.failAll(err)
+	}
+}
+
+// leave takes a viewer out and stops the device if it was the last.
+func (f *feed) leave(v *viewer) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !v.hub.remove(v, ErrClosed) || f.running == nil {
+		return
+	}
+	if n := v.lost(); n > 0 {
+		f.log.Info("viewer was too slow", "device", f.name, "codec", v.hub.codec, "dropped", n)
+	}
+	for _, h := range f.hubs {
+		if !h.empty() {
+			return
+		}
+	}
+	f.running.stopped = true
+	f.running.cancel()
+}
+
+// lost is the number of frames dropped for the viewer.
+func (v *viewer) lost() uint64 {
+	v.hub.mu.Lock()
+	defer v.hub.mu.Unlock()
+	return v.dropped
+}

@@ -1,0 +1,15 @@
+//go:build !cgo
+
+package device
+
+// haveOpusEncoder says that this build cannot encode Opus: there is no encoder in pure Go.
+const haveOpusEncoder = false
+
+// opusEncoder cannot be made in this build.
+type opusEncoder struct{}
+
+func newOpusEncoder() (*opusEncoder, error) { return nil, ErrUnsupported }
+
+func (e *opusEncoder) encode([]int16) ([]byte, error) { return nil, ErrUnsupported }
+
+func (e *opusEncoder) close() error { return nil }

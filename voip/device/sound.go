@@ -1,0 +1,82 @@
+package device
+
+import (
+	"context"
+	"fmt"
+)
+
+// soundInput is a microphone. next blocks until there is a block of
+// blockSamples at soundRate, which is valid until the next call.
+type soundInput interface {
+	next(ctx context.Context) ([]int16, error)
+	close() error
+}
+
+// soundProducer codes one microphone's sound for the listeners of every codec.
+type soundProducer struct {
+	in   soundInput
+	hubs []*hub
+	opus *opusEncoder // made when first wanted
+	to8k *resampler
+
+	narrow []int16 // the block at hand at g711Rate
+}
+
+func (p *soundProducer) run(ctx context.Context) (err error) {
+	defer func() {
+		if cerr := p.in.close(); err == nil {
+			err = cerr
+		}
+		if p.opus != nil {
+			_ = p.opus.close()
+		}
+	}()
+	p.to8k = newResampler(soundRate, g711Rate)
+	for {
+		block, err := p.in.next(ctx)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			return fmt.Errorf("device: microphone: %w", err)
+		}
+		// Also when nobody wants it: the filter must not skip a part of the sound.
+		p.narrow = p.to8k.process(p.narrow[:0], block)
+		for _, h := range p.hubs {
+			if h.empty() {
+				continue
+			}
+			data, err := p.encode(AudioCodec(h.codec), block)
+			if err != nil {
+				return err
+			}
+			h.publish(EncodedFrame{Data: data, Duration: PacketDuration, Key: true})
+		}
+	}
+}
+
+func (p *soundProducer) encode(codec AudioCodec, block []int16) ([]byte, error) {
+	switch codec {
+	case Opus:
+		if p.opus == nil {
+			var err error
+			if p.opus, err = newOpusEncoder(); err != nil {
+				return nil, err
+			}
+		}
+		return p.opus.encode(block)
+	case PCMU:
+		return encodeG711(p.narrow, encodeULaw), nil
+	case PCMA:
+		return encodeG711(p.narrow, encodeALaw), nil
+	}
+	return nil, fmt.Errorf("%w: %q", ErrUnsupported, codec)
+}
+
+func encodeG711(pcm []int16, encode func(int16) byte) []byte {
+	data := make([]byte, len(pcm))
+	for i, s := range pcm {
+		data[i] = encode(s)
+	}
+	return data
+}
