@@ -1,0 +1,59 @@
+package setup
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"porchlight/kv"
+)
+
+// Setting names one typed value of the settings table and says what holds while it
+// is not set.
+type Setting[T any] struct {
+	name     string
+	fallback T
+}
+
+// NewSetting declares a setting. Names are snake_case, say whose it is
+// ("registration_mode"), and are never reused for another type.
+func NewSetting[T any](name string, fallback T) Setting[T] {
+	return Setting[T]{name: name, fallback: fallback}
+}
+
+// Get is the value of a setting, or its fallback if it was never set or what is
+// stored does not fit its type (which only another release can have written).
+func Get[T any](k *Keeper, r kv.Reader, s Setting[T]) T {
+	v, err := read(k, r, s)
+	if err != nil {
+		return s.fallback
+	}
+	return v
+}
+
+// read is Get for those to whom a fallback in place of an unreadable value would do
+// harm.
+func read[T any](k *Keeper, r kv.Reader, s Setting[T]) (T, error) {
+	raw, ok := k.settings.Get(r, s.name)
+	if !ok {
+		return s.fallback, nil
+	}
+	var v T
+	if err := json.Unmarshal(raw, &v); err != nil {
+		return s.fallback, fmt.Errorf("setting %s: %w", s.name, err)
+	}
+	return v, nil
+}
+
+// Set stores the value of a setting. The error says that the value cannot be
+// written as JSON.
+func Set[T any](k *Keeper, tx *kv.WriteTx, s Setting[T], v T) error {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("setting %s: %w", s.name, err)
+	}
+	k.settings.Put(tx, s.name, raw)
+	return nil
+}
+
+// Unset puts a setting back to its fallback.
+func Unset[T any](k *Keeper, tx *kv.WriteTx, s Setting[T]) { k.settings.Delete(tx, s.name) }
