@@ -1,0 +1,183 @@
+package web
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"time"
+
+	"porchlight/kv"
+	"porchlight/server/matrix"
+)
+
+// response notes what was sent.
+type response struct {
+	http.ResponseWriter
+	begun  bool
+	status int
+	bytes  int64
+}
+
+// WriteHeader sends the status once.
+func (w *response) WriteHeader(status int) {
+	if w.begun {
+		return
+	}
+	if status >= http.StatusOK { // 1xx may come several times
+		w.begun, w.status = true, status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Write sends bytes, and status 200 before the first.
+func (w *response) Write(p []byte) (int, error) {
+	w.WriteHeader(http.StatusOK)
+	n, err := w.ResponseWriter.Write(p)
+	w.bytes += int64(n)
+	return n, err
+}
+
+// Unwrap is for http.ResponseController.
+func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// encode writes JSON as clients want it: no HTML escapes, no trailing newline.
+func encode(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return nil, fmt.Errorf("encode the answer: %w", err)
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+}
+
+func (x *exchange) writeJSON(status int, body []byte) {
+	h := x.w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	if h.Get("Cache-Control") == "" {
+		h.Set("Cache-Control", "no-store")
+	}
+	x.w.WriteHeader(status)
+	if x.call.R.Method == http.MethodHead {
+		return
+	}
+	// An error here means that the client has gone; nobody is left to tell.
+	_, _ = x.w.Write(body)
+}
+
+// fail answers an error.
+func (x *exchange) fail(err error) {
+	if x.w.begun {
+		x.server.log.Warn("an answer broke off", "op", x.name(), "error", err)
+		panic(http.ErrAbortHandler) // cuts the connection
+	}
+	e := x.refusal(err)
+	h := x.w.Header()
+	h.Del("Cache-Control")
+	h.Del("Etag")
+	h.Del("Content-Disposition")
+	fields := maps.Clone(e.Extra)
+	if fields == nil {
+		fields = map[string]any{}
+	}
+	// The first answer of user-interactive authentication has no errcode.
+	if e.Code != "" {
+		fields["errcode"], fields["error"] = e.Code, e.Message
+	}
+	if e.Retry > 0 {
+		seconds := (e.Retry + time.Second - 1) / time.Second
+		h.Set("Retry-After", strconv.FormatInt(int64(seconds), 10))
+		fields["retry_after_ms"] = (e.Retry + time.Millisecond - 1).Milliseconds()
+	}
+	body, encErr := encode(fields)
+	if encErr != nil {
+		body, _ = encode(map[string]string{"errcode": "M_UNKNOWN", "error": x.internal(encErr).Message})
+		e = &matrix.Error{Status: http.StatusInternalServerError}
+	}
+	x.writeJSON(e.Status, body)
+}
+
+// refusal is what the client is told of an error.
+func (x *exchange) refusal(err error) *matrix.Error {
+	var refused *matrix.Error
+	var method *wrongMethod
+	var tooLarge *http.MaxBytesError
+	var panicked *panicError
+	switch {
+	case errors.As(err, &refused) && refused.Status >= http.StatusBadRequest:
+		return refused
+	case errors.As(err, &method):
+		x.w.Header().Set("Allow", method.allow)
+		return matrix.Unrecognized(http.StatusMethodNotAllowed, "This operation does not know the method "+strconv.Quote(x.call.R.Method)+".")
+	case errors.As(err, &tooLarge):
+		return matrix.TooLarge(fmt.Sprintf("The request body is larger than %d bytes.", tooLarge.Limit))
+	case errors.As(err, &panicked) && panicked.value == http.ErrAbortHandler:
+		panic(http.ErrAbortHandler)
+	case errors.Is(err, context.Canceled) && x.call.Ctx.Err() != nil:
+		return matrix.Unknown(http.StatusServiceUnavailable, "The request was cancelled.")
+	case errors.Is(err, kv.ErrClosed):
+		return matrix.Unknown(http.StatusServiceUnavailable, "The server is stopping.")
+	default:
+		return x.internal(err)
+	}
+}
+
+// internal logs an error that is nobody's business and makes up what the client sees.
+func (x *exchange) internal(err error) *matrix.Error {
+	reference := rand.Text()[:10]
+	attrs := []any{"op", x.name(), "reference", reference, "error", err}
+	var panicked *panicError
+	if errors.As(err, &panicked) {
+		attrs = append(attrs, "stack", string(panicked.stack))
+	}
+	x.server.log.Error("internal error", attrs...)
+	if x.server.onError != nil {
+		x.server.onError(err, reference)
+	}
+	return matrix.Unknown(http.StatusInternalServerError, "Internal server error. The server's log knows it as "+reference+".")
+}
+
+// panicError is a panic that was caught on its way out of a handler.
+type panicError struct {
+	value any
+	stack []byte
+}
+
+func (e *panicError) Error() string { return fmt.Sprintf("panic: %v", e.value) }
+
+// recoverTo, deferred, turns a panic into an error.
+func recoverTo(err *error) {
+	if v := recover(); v != nil {
+		*err = &panicError{value: v, stack: debug.Stack()}
+	}
+}
+
+// name is the operation for the log; the path itself may hold what is private.
+func (x *exchange) name() string {
+	if x.op == nil {
+		return "unrecognized"
+	}
+	return x.op.route.Op
+}
+
+// logRequest writes the request's one line, at debug level.
+func (x *exchange) logRequest() {
+	x.server.log.LogAttrs(context.WithoutCancel(x.call.Ctx), slog.LevelDebug, "request",
+		slog.String("op", x.name()),
+		slog.String("method", x.call.R.Method),
+		slog.Int("status", x.w.status),
+		slog.Int64("bytes", x.w.bytes),
+		slog.Duration("took", x.server.now().Sub(x.call.Now)),
+		slog.String("user", string(x.call.User)),
+		slog.String("ip", x.call.IP),
+	)
+}

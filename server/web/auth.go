@@ -1,0 +1,61 @@
+package web
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"porchlight/kv"
+	"porchlight/server/matrix"
+)
+
+// Authenticator knows whose a token is. server/accounts implements it.
+type Authenticator interface {
+	// Authenticate finds the holder of an access token, which is not empty. A token
+	// that is unknown or expired, and a locked account, are refused with the
+	// *matrix.Error that the client is to see.
+	Authenticate(r kv.Reader, token string, now time.Time) (Requester, error)
+}
+
+// Requester is who holds an access token.
+type Requester struct {
+	User   matrix.UserID
+	Device matrix.DeviceID
+	Guest  bool
+	Owner  bool // owner of the house
+}
+
+// accessToken is the token of a request: of the Authorization header, else of the
+// query (spec: client-server API, using access tokens); empty if there is none.
+func accessToken(r *http.Request, query url.Values) string {
+	if h := r.Header.Get("Authorization"); h != "" {
+		scheme, token, _ := strings.Cut(h, " ")
+		if !strings.EqualFold(scheme, "Bearer") {
+			return ""
+		}
+		return strings.TrimSpace(token)
+	}
+	return query.Get("access_token")
+}
+
+// authenticate fills in who the caller is. It is run once before the body is read and
+// again inside a write transaction, since the token may be gone by then.
+func (x *exchange) authenticate(r kv.Reader) error {
+	access := x.op.route.Access
+	if access == Anyone || (access == Optional && x.token == "") {
+		return nil
+	}
+	if x.token == "" {
+		return matrix.MissingToken()
+	}
+	who, err := x.server.auth.Authenticate(r, x.token, x.call.Now)
+	if err != nil {
+		return err
+	}
+	if who.Guest && !x.op.route.Guests {
+		return matrix.Refusal(http.StatusForbidden, "M_GUEST_ACCESS_FORBIDDEN", "Guests cannot do this.")
+	}
+	x.call.User, x.call.Device, x.call.Guest, x.call.Owner = who.User, who.Device, who.Guest, who.Owner
+	return nil
+}

@@ -1,0 +1,140 @@
+package web
+
+import (
+	"context"
+	"net/http"
+	"reflect"
+	"time"
+
+	"porchlight/kv"
+	"porchlight/server/matrix"
+)
+
+// Call is what a handler knows about its request besides the decoded input.
+type Call struct {
+	Ctx context.Context // ends when the client goes away or the server stops
+
+	// Who asks; empty where nobody is signed in.
+	User   matrix.UserID
+	Device matrix.DeviceID
+	Guest  bool
+	Owner  bool // owner of the house
+
+	Now time.Time // when the request came in
+	IP  string    // the client's address, without port; empty if unknown
+
+	// TxnID is the path's {txnId}, if it has one.
+	TxnID string
+
+	R *http.Request
+	// W is for Stream handlers. Others may set headers on it before they return, and
+	// nothing more.
+	W http.ResponseWriter
+}
+
+// Empty is the answer {} and the input of operations that take none.
+type Empty struct{}
+
+// Handler answers one operation. Read, Write, Plain and Stream make it; the zero
+// Handler is refused by New.
+type Handler struct {
+	in    reflect.Type
+	kind  kind
+	serve func(x *exchange) error
+}
+
+type kind int
+
+const (
+	readKind kind = iota + 1
+	writeKind
+	plainKind
+	streamKind
+)
+
+// Read makes a handler that runs in one read transaction.
+func Read[In, Out any](fn func(c *Call, tx *kv.ReadTx, in In) (Out, error)) Handler {
+	return Handler{in: reflect.TypeFor[In](), kind: readKind, serve: func(x *exchange) error {
+		var in In
+		if err := x.decode(&in); err != nil {
+			return err
+		}
+		var out Out
+		err := x.server.db.View(x.call.Ctx, func(tx *kv.ReadTx) (err error) {
+			out, err = fn(&x.call, tx, in)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		x.answer, err = encode(out)
+		return err
+	}}
+}
+
+// Write makes a handler that runs in one write transaction. It answers once its rows
+// are synced to disk; if it returns an error, nothing is written.
+func Write[In, Out any](fn func(c *Call, tx *kv.WriteTx, in In) (Out, error)) Handler {
+	return Handler{in: reflect.TypeFor[In](), kind: writeKind, serve: func(x *exchange) error {
+		var in In
+		if err := x.decode(&in); err != nil {
+			return err
+		}
+		return x.server.db.Update(x.call.Ctx, func(tx *kv.WriteTx) (err error) {
+			defer recoverTo(&err) // here, while the stack still tells where
+			if err := x.authenticate(tx); err != nil {
+				return err
+			}
+			if x.answered(tx) {
+				return nil
+			}
+			out, err := fn(&x.call, tx, in)
+			if err != nil {
+				return err
+			}
+			if x.answer, err = encode(out); err != nil {
+				return err
+			}
+			if x.op.route.Once {
+				x.server.once.Remember(tx, x.onceKey(), x.answer, x.call.Now)
+			}
+			return nil
+		})
+	}}
+}
+
+// Plain makes a handler that runs in no transaction and may open its own: for what
+// hashes passwords, waits, or talks to others.
+func Plain[In, Out any](fn func(c *Call, in In) (Out, error)) Handler {
+	return Handler{in: reflect.TypeFor[In](), kind: plainKind, serve: func(x *exchange) error {
+		var in In
+		if err := x.decode(&in); err != nil {
+			return err
+		}
+		out, err := fn(&x.call, in)
+		if err != nil {
+			return err
+		}
+		x.answer, err = encode(out)
+		return err
+	}}
+}
+
+// Stream makes a handler that writes its answer to Call.W itself, such as a download
+// or a redirect. An error that it returns before the first byte is answered as usual;
+// later, the connection is cut so that the client does not take half for the whole.
+func Stream[In any](fn func(c *Call, in In) error) Handler {
+	return Handler{in: reflect.TypeFor[In](), kind: streamKind, serve: func(x *exchange) error {
+		var in In
+		if err := x.decode(&in); err != nil {
+			return err
+		}
+		if err := fn(&x.call, in); err != nil {
+			return err
+		}
+		if !x.w.begun {
+			x.w.WriteHeader(http.StatusOK)
+		}
+		return nil
+	}}
+}

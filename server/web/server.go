@@ -1,0 +1,234 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"porchlight/kv"
+	"porchlight/server/matrix"
+)
+
+// DefaultMaxBody bounds request bodies where neither Config nor the route does, in
+// bytes. An event in canonical JSON has at most this size.
+const DefaultMaxBody = 64 << 10
+
+// Config is what New needs. DB and Auth have to be there, Once where a route is Once.
+type Config struct {
+	DB   *kv.DB
+	Auth Authenticator
+	Once OnceStore
+	Log  *slog.Logger     // nil: slog.Default
+	Now  func() time.Time // nil: time.Now
+
+	// MaxBody bounds the bodies of routes that set no bound; 0 is DefaultMaxBody.
+	MaxBody int64
+
+	// RateLimits replaces the default limit of a class.
+	RateLimits    map[Class]Limit
+	RateLimitsOff bool
+
+	// TrustProxy takes the client's address from the last entry of X-Forwarded-For.
+	// Only for a server that nobody reaches but through its proxy.
+	TrustProxy bool
+
+	// OnInternalError hears of every 500, in the request's goroutine: test servers
+	// fail the test.
+	OnInternalError func(err error, reference string)
+
+	// Fallback answers paths outside /_matrix and /.well-known that no route has;
+	// nil answers 404 M_UNRECOGNIZED.
+	Fallback http.Handler
+}
+
+// Server is the http.Handler of all doors.
+type Server struct {
+	db       *kv.DB
+	auth     Authenticator
+	once     OnceStore
+	log      *slog.Logger
+	now      func() time.Time
+	maxBody  int64
+	limits   *limiter // nil: off
+	proxy    bool
+	onError  func(error, string)
+	fallback http.Handler
+	router   *router
+}
+
+// New makes the routes ready. It returns an error for a table that cannot work: two
+// routes for one path, an input type that does not fit its path, and the like.
+func New(cfg Config, routes []Route) (*Server, error) {
+	s := &Server{
+		db: cfg.DB, auth: cfg.Auth, once: cfg.Once, log: cfg.Log, now: cfg.Now,
+		maxBody: cfg.MaxBody, proxy: cfg.TrustProxy, onError: cfg.OnInternalError,
+		fallback: cfg.Fallback, router: newRouter(),
+	}
+	if s.log == nil {
+		s.log = slog.Default()
+	}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	if s.maxBody == 0 {
+		s.maxBody = DefaultMaxBody
+	}
+	limits := effectiveLimits(cfg.RateLimits)
+	if !cfg.RateLimitsOff {
+		s.limits = newLimiter(limits)
+	}
+	ops := make([]*operation, len(routes))
+	for i, r := range routes {
+		op, err := s.operation(r, limits)
+		if err != nil {
+			return nil, fmt.Errorf("web: operation %s: %w", r.Op, err)
+		}
+		ops[i] = op
+	}
+	return s, s.addAll(ops)
+}
+
+// addAll registers the paths that routes name, then those that are derived, so that
+// the named ones win whatever the order of the table.
+func (s *Server) addAll(ops []*operation) error {
+	for _, quiet := range []bool{false, true} {
+		for _, op := range ops {
+			these, derived := paths(&op.route)
+			if quiet {
+				these = derived
+			}
+			for _, path := range these {
+				if err := s.router.add(op, path, quiet); err != nil {
+					return fmt.Errorf("web: operation %s: %w", op.route.Op, err)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// operation checks a route and prepares its input type.
+func (s *Server) operation(r Route, limits map[Class]Limit) (*operation, error) {
+	op := &operation{route: r}
+	for segment := range strings.SplitSeq(strings.TrimPrefix(r.Path, "/"), "/") {
+		if name, ok := paramName(segment); ok {
+			op.params = append(op.params, name)
+		}
+	}
+	if op.route.Limit == "" {
+		op.route.Limit = General
+	}
+	switch {
+	case r.Handler.serve == nil:
+		return nil, errors.New("it has no handler")
+	case r.Once && (r.Handler.kind != writeKind || r.Access != User || s.once == nil):
+		return nil, errors.New("once-only needs a Write handler, a signed-in user and a store for the answers")
+	case r.Once && op.param("txnId") < 0:
+		return nil, errors.New("once-only needs {txnId} in the path")
+	}
+	if _, ok := limits[op.route.Limit]; !ok {
+		return nil, fmt.Errorf("there is no rate limit for the class %q", r.Limit)
+	}
+	var err error
+	op.plan, err = newPlan(r.Handler.in, op.params, r.Method)
+	return op, err
+}
+
+// param is the index of a path parameter, -1 if there is none of this name.
+func (op *operation) param(name string) int {
+	for i, p := range op.params {
+		if p == name {
+			return i
+		}
+	}
+	return -1
+}
+
+// exchange is one request on its way through the server.
+type exchange struct {
+	server *Server
+	w      *response
+	op     *operation // nil until routed
+	path   []string   // values of op.params
+	query  url.Values
+	token  string
+	call   Call
+	answer []byte // JSON
+}
+
+// ServeHTTP answers one request.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x := &exchange{server: s, w: &response{ResponseWriter: w}}
+	x.call = Call{Ctx: r.Context(), Now: s.now(), IP: s.clientIP(r), R: r, W: x.w}
+	defer x.logRequest()
+	ours := setHeaders(x.w.Header(), r.URL.Path)
+	if ours && r.Method == http.MethodOptions {
+		x.w.WriteHeader(http.StatusNoContent) // spec: client-server API, web browser clients
+		return
+	}
+	var err error
+	x.op, x.path, err = s.router.find(r.Method, r.URL.EscapedPath())
+	if x.op == nil && !ours && s.fallback != nil && matrix.IsCode(err, "M_UNRECOGNIZED") {
+		clear(x.w.Header())
+		s.fallback.ServeHTTP(x.w, r)
+		return
+	}
+	if err == nil {
+		err = x.run()
+	}
+	if err != nil {
+		x.fail(err)
+		return
+	}
+	if x.op.route.Handler.kind != streamKind {
+		x.writeJSON(http.StatusOK, x.answer)
+	}
+}
+
+// run takes the request from its authentication to the end of its handler.
+func (x *exchange) run() (err error) {
+	defer recoverTo(&err)
+	if x.query, err = url.ParseQuery(x.call.R.URL.RawQuery); err != nil {
+		return matrix.InvalidParam("The query string is not valid percent-encoding.")
+	}
+	x.token = accessToken(x.call.R, x.query)
+	if i := x.op.param("txnId"); i >= 0 {
+		x.call.TxnID = x.path[i]
+	}
+	answered, err := x.admit(x.call.Ctx)
+	if err != nil || answered {
+		return err
+	}
+	return x.op.route.Handler.serve(x)
+}
+
+// admit authenticates, looks for a stored answer and counts the request.
+func (x *exchange) admit(ctx context.Context) (answered bool, err error) {
+	if x.op.route.Access == User || (x.op.route.Access == Optional && x.token != "") {
+		err = x.server.db.View(ctx, func(tx *kv.ReadTx) error {
+			if err := x.authenticate(tx); err != nil {
+				return err
+			}
+			answered = x.answered(tx)
+			return nil
+		})
+		if err != nil || answered {
+			return answered, err
+		}
+	}
+	if x.op.route.RateLimited && x.server.limits != nil {
+		who := string(x.call.User)
+		if who == "" {
+			who = addressBlock(x.call.IP)
+		}
+		if wait := x.server.limits.take(x.op.route.Limit, who, x.call.Now); wait > 0 {
+			return false, matrix.LimitExceeded(wait)
+		}
+	}
+	return false, nil
+}
