@@ -1,0 +1,30 @@
+// Package clientapi is the client-server API: its operations, one short handler each,
+// in files named after the files of the spec's OpenAPI description.
+//
+// To add an operation:
+//
+//  1. add its line to routes.go, below the heading of its file; Op is the operationId;
+//  2. write the method of API that is called like the operationId, in the file that is
+//     named like the OpenAPI file; its types are sendMessageIn and sendMessageOut;
+//  3. if it needs a keeper that is not in Config yet, add the field there;
+//  4. give it its test cases: without a token, wrong user, bad input, right.
+//
+// Handlers decode nothing, check no token and write no error: package web does (its
+// Route and the tags of the input types say how). They hold no rules either: what may
+// be done, the keepers decide. A handler translates between the two.
+package clientapi
+
+import (
+	"porchlight/kv"
+)
+
+// Config is everything that the operations work on. All of it has to be there.
+type Config struct {
+	DB *kv.DB
+}
+
+// API is the operations. Its keepers are reached through the embedded Config: a.DB.
+type API struct{ Config }
+
+// New makes the operations ready.
+func New(c Config) *API { return &API{c} }

@@ -1,0 +1,22 @@
+package clientapi
+
+import "porchlight/server/web"
+
+type getVersionsOut struct {
+	Versions         []string        `json:"versions"`
+	UnstableFeatures map[string]bool `json:"unstable_features"`
+}
+
+// getVersions: spec: client-server API, GET versions. Everybody gets the same, so the
+// token that clients may send is not looked at.
+func (a *API) getVersions(*web.Call, web.Empty) (getVersionsOut, error) {
+	return getVersionsOut{
+		Versions: []string{
+			// The paths of r0 are served, and older clients look for them.
+			"r0.5.0", "r0.6.0", "r0.6.1",
+			"v1.1", "v1.2", "v1.3", "v1.4", "v1.5", "v1.6", "v1.7", "v1.8", "v1.9", "v1.10",
+			"v1.11", "v1.12", "v1.13", "v1.14", "v1.15", "v1.16", "v1.17", "v1.18", "v1.19",
+		},
+		UnstableFeatures: map[string]bool{},
+	}, nil
+}
