@@ -25,6 +25,8 @@ const (
 	// initialMmap is mapped from the start, so that a small file grows without
 	// remapping, which has to wait for every reader. Mapping costs no memory.
 	initialMmap = 32 << 20
+	// growBy is how much longer the file gets when it is full, in bytes.
+	growBy = 1 << 20
 )
 
 // ErrInUse is returned by Open when another process has the file open.
@@ -115,6 +117,7 @@ func openBolt(path string, readOnly bool) (*bbolt.DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
+	b.AllocSize = growBy
 	return b, nil
 }
 

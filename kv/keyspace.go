@@ -75,12 +75,12 @@ var (
 
 	// e2ee.
 	DeviceKeys    = &Keyspace{60, "device_keys", parts("user", Text, "device", Text), "server/e2ee", main, "a device's identity keys, as JSON"}
-	OneTimeKeys   = &Keyspace{61, "one_time_keys", parts("user", Text, "device", Text, "algorithm", Text, "key", Text), "server/e2ee", main, "a one-time key that nobody has claimed"}
+	OneTimeKeys   = &Keyspace{61, "one_time_keys", parts("user", Text, "device", Text, "algorithm", Text, "batch", Number, "key", Text), "server/e2ee", main, "a one-time key that nobody has claimed; batch is the upload it came in"}
 	FallbackKeys  = &Keyspace{62, "fallback_keys", parts("user", Text, "device", Text, "algorithm", Text), "server/e2ee", main, "a fallback key and whether it was used"}
 	CrossSigning  = &Keyspace{63, "cross_signing_keys", parts("user", Text, "usage", Text), "server/e2ee", main, "a cross-signing key, as JSON"}
 	KeySignatures = &Keyspace{64, "key_signatures", parts("user", Text, "key", Text, "signer", Text, "signing_key", Text), "server/e2ee", main, "a signature that was uploaded later"}
 	ToDevice      = &Keyspace{65, "to_device", parts("user", Text, "device", Text, "position", Number), "server/e2ee", main, "a message that a device has not taken yet"}
-	KeyCounts     = &Keyspace{66, "one_time_key_counts", parts("user", Text, "device", Text, "algorithm", Text), "server/e2ee", main, "how many one-time keys a device has left"}
+	KeyCounts     = &Keyspace{66, "one_time_key_counts", parts("user", Text, "device", Text, "algorithm", Text), "server/e2ee", main, "how many one-time keys a device has left, and which were claimed last"}
 	BackupVersion = &Keyspace{67, "key_backup_versions", parts("user", Text, "version", Number), "server/e2ee", main, "a version of a key backup"}
 	BackupKeys    = &Keyspace{68, "key_backup_keys", parts("user", Text, "version", Number, "room", Text, "session", Text), "server/e2ee", main, "a backed-up session"}
 
