@@ -1,0 +1,217 @@
+package rooms
+
+import (
+	"encoding/json"
+
+	"porchlight/kv"
+	"porchlight/server/changes"
+	"porchlight/server/eventauth"
+	"porchlight/server/matrix"
+	"porchlight/server/pdu"
+	"porchlight/server/roomver"
+)
+
+// SendArgs is an event that somebody of this server sends.
+type SendArgs struct {
+	Room     matrix.RoomID
+	Sender   matrix.UserID
+	Type     string
+	StateKey *string // nil: no state event
+	Content  json.RawMessage
+	Redacts  matrix.EventID // m.room.redaction only
+	TS       int64          // ms; 0: now
+	Device   matrix.DeviceID
+	TxnID    string // that Device gave, told back to it alone
+}
+
+// Send builds, authorises and appends an event. The error is M_FORBIDDEN when the sender
+// is not in the room or the rules of the room forbid it, M_TOO_LARGE, M_BAD_JSON or
+// M_INVALID_PARAM when the content is no good, M_NOT_FOUND when there is nothing to redact.
+func (k *Keeper) Send(tx *kv.WriteTx, a SendArgs) (*Event, error) {
+	row, ok := k.rooms.Get(tx, a.Room)
+	if !ok {
+		return nil, notInRoom()
+	}
+	if err := k.checkContent(tx, a); err != nil {
+		return nil, err
+	}
+	if a.Type == "m.room.redaction" && a.StateKey == nil {
+		return k.redact(tx, &row, a)
+	}
+	return k.send(tx, &row, a)
+}
+
+func notInRoom() *matrix.Error { return matrix.Forbidden("you are not in that room") }
+
+// send is Send behind the checks of content; row is kept up to date for the next event.
+func (k *Keeper) send(tx *kv.WriteTx, row *RoomRow, a SendArgs) (*Event, error) {
+	v, ok := roomver.Get(row.Version)
+	if !ok {
+		return nil, matrix.UnsupportedRoomVersion(row.Version)
+	}
+	d := pdu.Draft{
+		Room: a.Room, Sender: a.Sender, Type: a.Type, StateKey: a.StateKey, Content: a.Content,
+		Redacts: a.Redacts, PrevEvents: row.Tip, Depth: pdu.NextDepth(v, row.Depth), OriginServerTS: a.TS,
+	}
+	if d.OriginServerTS == 0 {
+		d.OriginServerTS = k.Now().UnixMilli()
+	}
+	state := &authState{k: k, r: tx, room: a.Room}
+	for _, key := range eventauth.AuthTypes(v, d.Type, d.Sender, d.StateKey, d.Content) {
+		if e, ok := k.State(tx, a.Room, key.Type, key.StateKey); ok {
+			d.AuthEvents = append(d.AuthEvents, e.ID)
+		}
+	}
+	if v.HashedReferences {
+		hashes, err := k.referenceHashes(tx, v, d.AuthEvents, d.PrevEvents)
+		if err != nil {
+			return nil, err
+		}
+		d.ReferenceHashes = hashes
+	}
+	p, err := pdu.Build(v, d, k.Server, k.KeyID, k.Key, k.Random)
+	if err != nil {
+		return nil, err
+	}
+	if err := eventauth.Check(v, p, state, p.HasSignature); err != nil {
+		return nil, err
+	}
+	return k.append(tx, row, p, a.Device, a.TxnID)
+}
+
+// referenceHashes are what rooms of version 1 and 2 want beside each reference.
+func (k *Keeper) referenceHashes(r kv.Reader, v roomver.Version, lists ...[]matrix.EventID) (map[matrix.EventID]string, error) {
+	hashes := map[matrix.EventID]string{}
+	for _, list := range lists {
+		for _, id := range list {
+			e, ok := k.Event(r, id)
+			if !ok {
+				return nil, matrix.NotFound("the event before is not there")
+			}
+			p, err := pdu.Parse(v, e.PDU)
+			if err != nil {
+				return nil, err
+			}
+			hashes[id] = p.ReferenceHash()
+		}
+	}
+	return hashes, nil
+}
+
+// append gives an authorised event its position and its rows.
+func (k *Keeper) append(tx *kv.WriteTx, row *RoomRow, p *pdu.PDU, device matrix.DeviceID, txnID string) (*Event, error) {
+	pos := k.Changes.Append(tx, changes.Change{Kind: changes.Event, Room: p.Room})
+	er := eventRow{ID: p.ID, PDU: p.Raw, Device: device, TxnID: txnID}
+	if p.StateKey != nil {
+		er.Replaces = k.setState(tx, p, pos)
+	}
+	key := eventKey{p.Room, uint64(pos)}
+	k.events.Put(tx, key, er)
+	k.eventIDs.Put(tx, p.ID, placeRow(key))
+	row.Tip, row.Depth = []matrix.EventID{p.ID}, p.Depth
+	k.rooms.Put(tx, p.Room, *row)
+
+	e := k.event(tx, key, er)
+	if e == nil {
+		return nil, matrix.BadJSON("the event cannot be read back")
+	}
+	if m := e.Membership(); m != "" {
+		k.setMembership(tx, e, m)
+	}
+	for _, w := range k.witnesses {
+		if err := w.EventAppended(tx, e); err != nil {
+			return nil, err
+		}
+	}
+	return e, nil
+}
+
+// setState makes the event current and returns the position of the one it replaces, or 0.
+func (k *Keeper) setState(tx *kv.WriteTx, p *pdu.PDU, pos changes.Position) (before uint64) {
+	key := stateKey{p.Room, p.Type, *p.StateKey}
+	before, _ = k.state.Get(tx, key)
+	k.state.Put(tx, key, uint64(pos))
+	k.history.Put(tx, stateAtKey{p.Room, p.Type, *p.StateKey, uint64(pos)}, none{})
+	return before
+}
+
+func (k *Keeper) setMembership(tx *kv.WriteTx, e *Event, membership string) {
+	key := membershipKey{matrix.UserID(*e.StateKey), e.Room}
+	before, _ := k.memberships.Get(tx, key)
+	k.memberships.Put(tx, key, Membership{
+		State: membership, Position: e.Position,
+		WasJoined: before.WasJoined || before.State == "join" || membership == "join",
+		Forgotten: before.Forgotten && membership == "leave",
+	})
+}
+
+// authState shows the authorisation rules the current state of a room.
+type authState struct {
+	k    *Keeper
+	r    kv.Reader
+	room matrix.RoomID
+}
+
+// StateEvent is the current state event of a type and key.
+func (s *authState) StateEvent(eventType, key string) (eventauth.StateEvent, bool) {
+	e, ok := s.k.State(s.r, s.room, eventType, key)
+	if !ok {
+		return eventauth.StateEvent{}, false
+	}
+	return eventauth.StateEvent{ID: e.ID, Sender: e.Sender, Content: e.Content}, true
+}
+
+// redact sends a redaction and strips the event that it names. A sender may redact what
+// the same server's users sent, or anything with the power to redact
+// (spec: rooms/v3, handling redactions).
+func (k *Keeper) redact(tx *kv.WriteTx, row *RoomRow, a SendArgs) (*Event, error) {
+	v, ok := roomver.Get(row.Version)
+	if !ok {
+		return nil, matrix.UnsupportedRoomVersion(row.Version)
+	}
+	if a.Redacts == "" {
+		a.Redacts = redactsIn(a.Content)
+	}
+	target, ok := k.Event(tx, a.Redacts)
+	if !ok || target.Room != a.Room || !k.Visible(tx, a.Sender, target) {
+		return nil, matrix.NotFound("there is no such event in this room")
+	}
+	if target.Sender != a.Sender {
+		if levels := k.Power(tx, a.Room); levels.User(a.Sender) < levels.Redact {
+			return nil, matrix.Forbidden("you do not have the power level to redact what others sent here")
+		}
+	}
+	e, err := k.send(tx, row, a)
+	if err != nil {
+		return nil, err
+	}
+	if target.RedactedBy != "" {
+		return e, nil
+	}
+	key := eventKey{target.Room, uint64(target.Position)}
+	er, _ := k.events.Get(tx, key)
+	stripped, err := pdu.Redact(v, er.PDU)
+	if err != nil {
+		return nil, err
+	}
+	er.PDU, er.RedactedBy = stripped, e.ID
+	k.events.Put(tx, key, er)
+	return e, nil
+}
+
+func redactsIn(content json.RawMessage) matrix.EventID {
+	var c struct {
+		Redacts matrix.EventID `json:"redacts"`
+	}
+	if json.Unmarshal(content, &c) != nil {
+		return ""
+	}
+	return c.Redacts
+}
+
+// Power is the power levels in force in a room.
+func (k *Keeper) Power(r kv.Reader, room matrix.RoomID) eventauth.PowerLevels {
+	row, _ := k.rooms.Get(r, room)
+	v, _ := roomver.Get(row.Version)
+	return eventauth.Levels(v, &authState{k: k, r: r, room: room})
+}

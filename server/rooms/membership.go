@@ -1,0 +1,222 @@
+package rooms
+
+import (
+	"encoding/json"
+
+	"porchlight/kv"
+	"porchlight/server/changes"
+	"porchlight/server/matrix"
+)
+
+// MemberArgs is a change of membership that somebody of this server asks for.
+type MemberArgs struct {
+	Room       matrix.RoomID
+	Sender     matrix.UserID
+	Target     matrix.UserID
+	Membership string // join, invite, leave, ban, knock
+	Reason     string
+	IsDirect   bool            // of an invite
+	ThirdParty json.RawMessage // third_party_invite of an invite, or nil
+	Device     matrix.DeviceID
+}
+
+// memberContent is the content of m.room.member.
+type memberContent struct {
+	Membership  string          `json:"membership"`
+	DisplayName string          `json:"displayname,omitempty"`
+	AvatarURL   string          `json:"avatar_url,omitempty"`
+	Reason      string          `json:"reason,omitempty"`
+	IsDirect    bool            `json:"is_direct,omitempty"`
+	ThirdParty  json.RawMessage `json:"third_party_invite,omitempty"`
+	Authoriser  matrix.UserID   `json:"join_authorised_via_users_server,omitempty"`
+}
+
+// SetMembership joins, invites, knocks, leaves, kicks, bans or unbans. Asking for what is
+// already so returns the event that says it and changes nothing, where the standard leaves
+// that open: a repeated join or leave. Errors are as of Send.
+func (k *Keeper) SetMembership(tx *kv.WriteTx, a MemberArgs) (*Event, error) {
+	row, ok := k.rooms.Get(tx, a.Room)
+	if !ok {
+		return nil, notInRoom()
+	}
+	have, known := k.memberships.Get(tx, membershipKey{a.Target, a.Room})
+	if a.Sender == a.Target && known && have.State == a.Membership && (a.Membership == "join" || a.Membership == "leave") {
+		e, ok := k.EventAt(tx, a.Room, have.Position)
+		if !ok {
+			return nil, matrix.NotFound("the membership has no event")
+		}
+		return e, nil
+	}
+	if a.Membership == "invite" {
+		if err := k.checkInvitee(tx, a.Target); err != nil {
+			return nil, err
+		}
+	}
+	content := memberContent{
+		Membership: a.Membership, Reason: a.Reason, IsDirect: a.IsDirect, ThirdParty: a.ThirdParty,
+	}
+	switch a.Membership {
+	case "join", "invite", "knock":
+		content.DisplayName, content.AvatarURL = k.Profiles.MemberProfile(tx, a.Target)
+	}
+	if a.Membership == "join" && have.State != "invite" {
+		authoriser, err := k.authoriser(tx, a.Room, a.Target)
+		if err != nil {
+			return nil, err
+		}
+		content.Authoriser = authoriser
+	}
+	raw, err := json.Marshal(content)
+	if err != nil {
+		return nil, err
+	}
+	target := string(a.Target)
+	return k.send(tx, &row, SendArgs{
+		Room: a.Room, Sender: a.Sender, Type: "m.room.member", StateKey: &target, Content: raw, Device: a.Device,
+	})
+}
+
+func (k *Keeper) checkInvitee(r kv.Reader, user matrix.UserID) error {
+	if user.Server() != k.Server {
+		return matrix.Forbidden("this server does not speak with other servers: only its own users can be invited")
+	}
+	if !k.Profiles.UserExists(r, user) {
+		return matrix.NotFound("there is no user " + string(user) + " here")
+	}
+	return nil
+}
+
+// Kick makes somebody leave who is in the room or was asked in. M_FORBIDDEN otherwise.
+func (k *Keeper) Kick(tx *kv.WriteTx, a MemberArgs) (*Event, error) {
+	switch k.Membership(tx, a.Room, a.Target) {
+	case "join", "invite", "knock":
+	default:
+		return nil, matrix.Forbidden(string(a.Target) + " is not in that room")
+	}
+	a.Membership = "leave"
+	return k.SetMembership(tx, a)
+}
+
+// Unban lifts a ban. M_BAD_STATE when there is none.
+func (k *Keeper) Unban(tx *kv.WriteTx, a MemberArgs) (*Event, error) {
+	if k.Exists(tx, a.Room) && k.Membership(tx, a.Room, a.Sender) != "join" {
+		return nil, notInRoom()
+	}
+	if k.Membership(tx, a.Room, a.Target) != "ban" {
+		return nil, matrix.Refusal(403, "M_BAD_STATE", string(a.Target)+" is not banned there")
+	}
+	a.Membership = "leave"
+	return k.SetMembership(tx, a)
+}
+
+// Forget stops showing a room to a user who has left it. M_UNKNOWN when the user is still
+// in it (spec: client-server API, POST forget).
+func (k *Keeper) Forget(tx *kv.WriteTx, room matrix.RoomID, user matrix.UserID) error {
+	key := membershipKey{user, room}
+	m, ok := k.memberships.Get(tx, key)
+	if !ok {
+		return notInRoom()
+	}
+	if m.State != "leave" && m.State != "ban" {
+		return matrix.Unknown(400, "leave the room first, then it can be forgotten")
+	}
+	if m.Forgotten {
+		return nil
+	}
+	m.Forgotten = true
+	k.memberships.Put(tx, key, m)
+	k.Changes.Append(tx, changes.Change{Kind: changes.Forgotten, Room: room, User: user})
+	return nil
+}
+
+// joinRules is the content of m.room.join_rules.
+type joinRules struct {
+	Rule  string `json:"join_rule"`
+	Allow []struct {
+		Type string        `json:"type"`
+		Room matrix.RoomID `json:"room_id"`
+	} `json:"allow"`
+}
+
+// JoinRule is the join rule of a room; "invite" if it has none.
+func (k *Keeper) JoinRule(r kv.Reader, room matrix.RoomID) string { return k.joinRules(r, room).Rule }
+
+func (k *Keeper) joinRules(r kv.Reader, room matrix.RoomID) joinRules {
+	rules := joinRules{Rule: "invite"}
+	if e, ok := k.State(r, room, "m.room.join_rules", ""); ok {
+		if json.Unmarshal(e.Content, &rules) != nil || rules.Rule == "" {
+			return joinRules{Rule: "invite"}
+		}
+	}
+	return rules
+}
+
+// authoriser is the member in whose name a restricted join is allowed: somebody with the
+// power to invite, if the user is in one of the rooms that the rule names
+// (spec: client-server API, restricted rooms).
+func (k *Keeper) authoriser(r kv.Reader, room matrix.RoomID, user matrix.UserID) (matrix.UserID, error) {
+	rules := k.joinRules(r, room)
+	if rules.Rule != "restricted" && rules.Rule != "knock_restricted" {
+		return "", nil
+	}
+	allowed := false
+	for _, a := range rules.Allow {
+		if a.Type == "m.room_membership" && k.Membership(r, a.Room, user) == "join" {
+			allowed = true
+		}
+	}
+	if !allowed {
+		return "", matrix.Forbidden("you have to be in one of the rooms that this room names, or be invited")
+	}
+	levels := k.Power(r, room)
+	for member, state := range k.Members(r, room) {
+		if state == "join" && member.Server() == k.Server && levels.User(member) >= levels.Invite {
+			return member, nil
+		}
+	}
+	return "", matrix.Refusal(400, "M_UNABLE_TO_GRANT_JOIN", "nobody here has the power to let you in")
+}
+
+// ProfileChanged sends a member event with the new name and picture to each room that the
+// user is in (spec: client-server API, profiles, events on change of profile information).
+func (k *Keeper) ProfileChanged(tx *kv.WriteTx, user matrix.UserID) error {
+	name, avatar := k.Profiles.MemberProfile(tx, user)
+	for _, room := range k.JoinedRooms(tx, user) {
+		row, _ := k.rooms.Get(tx, room)
+		now, ok := k.State(tx, room, "m.room.member", string(user))
+		if !ok {
+			continue
+		}
+		content := map[string]json.RawMessage{}
+		if err := json.Unmarshal(now.Content, &content); err != nil {
+			return err
+		}
+		setText(content, "displayname", name)
+		setText(content, "avatar_url", avatar)
+		delete(content, "reason")
+		raw, err := json.Marshal(content)
+		if err != nil {
+			return err
+		}
+		key := string(user)
+		_, err = k.send(tx, &row, SendArgs{Room: room, Sender: user, Type: "m.room.member", StateKey: &key, Content: raw})
+		if matrix.IsCode(err, "M_FORBIDDEN") {
+			continue // a restricted room whose authoriser is gone keeps the old name
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func setText(content map[string]json.RawMessage, key, value string) {
+	if value == "" {
+		delete(content, key)
+		return
+	}
+	quoted, err := json.Marshal(value)
+	if err == nil { // a string can always be marshalled
+		content[key] = quoted
+	}
+}
