@@ -1,0 +1,203 @@
+// Package accounts keeps the users of the house: passwords, devices, tokens,
+// interactive authentication, profiles, account data, filters, and the answers to
+// requests that may be repeated.
+//
+// It owns no room, no key of a device and no rule of who may write to whom: what
+// others must do when a device or a user goes or a profile changes, they do as
+// witnesses, in the same transaction.
+//
+// Invariants:
+//   - A password is stored as an argon2id hash only, a token as its SHA-256 only.
+//   - A token that was withdrawn is refused from the moment of the commit on.
+//   - Hashing passwords happens outside of transactions, one at a time.
+//   - What clients must hear of stands in the change log of the same commit.
+package accounts
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"time"
+
+	"porchlight/kv"
+	"porchlight/server/changes"
+	"porchlight/server/matrix"
+	"porchlight/server/setup"
+)
+
+// Config is what a Keeper is made of.
+type Config struct {
+	DB      *kv.DB
+	Setup   *setup.Keeper
+	Changes *changes.Keeper
+	Now     func() time.Time // nil: time.Now
+	Log     *slog.Logger     // nil: slog.Default()
+	Hashing HashCost         // zero: DefaultHashCost
+	// AccessTokenLife is how long an access token lasts whose client can refresh
+	// it; zero is DefaultAccessTokenLife. Other clients get tokens without end.
+	AccessTokenLife time.Duration
+}
+
+// DeviceWitness is told that a device is going, so that what else belongs to it
+// (keys, messages, pushers) goes in the same transaction.
+type DeviceWitness interface {
+	DeviceDeleted(tx *kv.WriteTx, user matrix.UserID, device matrix.DeviceID) error
+}
+
+// UserWitness is told that a user is closing the account. Erase says that the user
+// wants what they said to be hidden as well (spec: client-server API, account
+// deactivation).
+type UserWitness interface {
+	UserDeactivated(tx *kv.WriteTx, user matrix.UserID, erase bool) error
+}
+
+// ProfileWitness is told that a user's display name or avatar is another now; the
+// rooms send the membership events that say so (spec: client-server API, events on
+// change of profile information).
+type ProfileWitness interface {
+	ProfileChanged(tx *kv.WriteTx, user matrix.UserID) error
+}
+
+// Keeper owns the tables of the accounts. Its methods may be called from any goroutine.
+type Keeper struct {
+	db      *kv.DB
+	setup   *setup.Keeper
+	changes *changes.Keeper
+	now     func() time.Time
+	log     *slog.Logger
+
+	users         *kv.Table[matrix.UserID, UserRow]
+	devices       *kv.Table[DeviceKey, DeviceRow]
+	accessTokens  *kv.Table[tokenHash, accessTokenRow]
+	refreshTokens *kv.Table[tokenHash, refreshTokenRow]
+	deviceTokens  *kv.Table[deviceTokenKey, deviceTokenRow]
+	loginTokens   *kv.Table[tokenHash, loginTokenRow]
+	regTokens     *kv.Table[string, RegistrationToken]
+	accountData   *kv.Table[accountDataKey, []byte]
+	filters       *kv.Table[filterKey, []byte]
+	answers       *kv.Table[answerKey, answerRow]
+
+	hasher     *hasher
+	accessLife time.Duration
+
+	deviceWitnesses  []DeviceWitness
+	userWitnesses    []UserWitness
+	profileWitnesses []ProfileWitness
+
+	seen       seenDevices
+	superseded supersededTokens
+	uia        interactive
+	failures   failureCounter
+}
+
+// New opens the accounts. It starts no goroutine; Run does the cleaning.
+func New(c Config) *Keeper {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	if c.Hashing == (HashCost{}) {
+		c.Hashing = DefaultHashCost
+	}
+	k := &Keeper{
+		db: c.DB, setup: c.Setup, changes: c.Changes, now: c.Now, log: c.Log,
+		users:         kv.NewTable[matrix.UserID, UserRow](c.DB, kv.Users),
+		devices:       kv.NewTable[DeviceKey, DeviceRow](c.DB, kv.Devices),
+		accessTokens:  kv.NewTable[tokenHash, accessTokenRow](c.DB, kv.AccessTokens),
+		refreshTokens: kv.NewTable[tokenHash, refreshTokenRow](c.DB, kv.RefreshTokens),
+		deviceTokens:  kv.NewTable[deviceTokenKey, deviceTokenRow](c.DB, kv.DeviceTokens),
+		loginTokens:   kv.NewTable[tokenHash, loginTokenRow](c.DB, kv.LoginTokens),
+		regTokens:     kv.NewTable[string, RegistrationToken](c.DB, kv.RegTokens),
+		accountData:   kv.NewTable[accountDataKey, []byte](c.DB, kv.AccountData),
+		filters:       kv.NewTable[filterKey, []byte](c.DB, kv.Filters),
+		answers:       kv.NewTable[answerKey, answerRow](c.DB, kv.OnceAnswers),
+		hasher:        newHasher(c.Hashing),
+		accessLife:    cmp.Or(c.AccessTokenLife, DefaultAccessTokenLife),
+	}
+	c.DB.AddCheck("accounts", k.check)
+	return k
+}
+
+// AddDeviceWitness adds one who is told of devices that go. Call it before serving.
+func (k *Keeper) AddDeviceWitness(w DeviceWitness) { k.deviceWitnesses = append(k.deviceWitnesses, w) }
+
+// AddUserWitness adds one who is told of accounts that close. Call it before serving.
+func (k *Keeper) AddUserWitness(w UserWitness) { k.userWitnesses = append(k.userWitnesses, w) }
+
+// AddProfileWitness adds one who is told of profiles that change. Call it before serving.
+func (k *Keeper) AddProfileWitness(w ProfileWitness) {
+	k.profileWitnesses = append(k.profileWitnesses, w)
+}
+
+// ServerName is the name of the house that these users belong to.
+func (k *Keeper) ServerName() matrix.ServerName { return k.setup.ServerName() }
+
+// cleanEvery is how often Run removes what has expired.
+const cleanEvery = time.Hour
+
+// Run removes expired answers and login tokens from time to time, until ctx ends.
+func (k *Keeper) Run(ctx context.Context) error {
+	tick := time.NewTicker(cleanEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		if err := k.Clean(ctx); err != nil && ctx.Err() == nil {
+			k.log.Error("expired rows of the accounts were not removed", "error", err)
+		}
+	}
+}
+
+// Clean removes the once-only answers and login tokens that have expired, in small
+// transactions.
+func (k *Keeper) Clean(ctx context.Context) error {
+	if err := k.cleanAnswers(ctx); err != nil {
+		return err
+	}
+	return k.cleanLoginTokens(ctx)
+}
+
+// ms is a time as the rows and the standard count it.
+func ms(t time.Time) int64 { return t.UnixMilli() }
+
+// check reports rows that contradict each other.
+func (k *Keeper) check(r kv.Reader, report func(string, ...any)) {
+	for user := range k.users.Scan(r, kv.All()) {
+		if user.Server() != k.ServerName() {
+			report("user %s is not of this house", user)
+		}
+	}
+	for d := range k.devices.Keys(r, kv.All()) {
+		if u, ok := k.users.Get(r, d.User); !ok || u.Deactivated {
+			report("device %s of %s has no living user", d.Device, d.User)
+		}
+	}
+	for key, row := range k.deviceTokens.Scan(r, kv.All()) {
+		if !k.devices.Has(r, DeviceKey{key.User, key.Device}) {
+			report("a token of %s %s has no device", key.User, key.Device)
+		}
+		if row.Refresh && !k.refreshTokens.Has(r, key.Hash) || !row.Refresh && !k.accessTokens.Has(r, key.Hash) {
+			report("%s %s lists a token that is not there", key.User, key.Device)
+		}
+	}
+	for hash, t := range k.accessTokens.Scan(r, kv.All()) {
+		if !k.deviceTokens.Has(r, deviceTokenKey{t.User, t.Device, hash}) {
+			report("an access token of %s %s is not listed with its device", t.User, t.Device)
+		}
+	}
+	for hash, t := range k.refreshTokens.Scan(r, kv.All()) {
+		if !k.deviceTokens.Has(r, deviceTokenKey{t.User, t.Device, hash}) {
+			report("a refresh token of %s %s is not listed with its device", t.User, t.Device)
+		}
+	}
+	for key := range k.accountData.Keys(r, kv.All()) {
+		if !k.users.Has(r, key.User) {
+			report("account data %s belongs to nobody (%s)", key.Type, key.User)
+		}
+	}
+}

@@ -1,0 +1,307 @@
+package accounts
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"porchlight/kv"
+	"porchlight/server/matrix"
+)
+
+// The stages of interactive authentication that this house knows.
+const (
+	StagePassword          = "m.login.password"
+	StageDummy             = "m.login.dummy"
+	StageRegistrationToken = "m.login.registration_token"
+)
+
+const (
+	// UIASessionLife is how long a client has to complete its stages.
+	UIASessionLife = 15 * time.Minute
+	// maxUIASessions bounds the memory; the oldest session gives way.
+	maxUIASessions = 512
+)
+
+// Operation is a request that is only done after interactive authentication (spec:
+// client-server API, user-interactive authentication API).
+type Operation struct {
+	Name  string          // operationId, with what its path names
+	User  matrix.UserID   // who asks and has to prove it; empty: nobody is logged in
+	Body  json.RawMessage // what is asked; "auth" in it is not looked at
+	Flows [][]string      // ways to do it, each a row of stages
+	IP    string          // who asks, to slow down those who guess passwords
+}
+
+// Proof is what a completed authentication has shown.
+type Proof struct {
+	User              matrix.UserID // whose password was given; empty if none was
+	RegistrationToken string        // the token that was shown; to be used up by the caller
+}
+
+// uiaSession is a client on its way through the stages. It holds no password.
+type uiaSession struct {
+	binding   [sha256.Size]byte // operation and body that it is good for
+	completed []string
+	proof     Proof
+	expires   time.Time
+}
+
+// interactive holds the sessions, in memory only: after a restart clients begin again.
+type interactive struct {
+	mu       sync.Mutex
+	sessions map[string]*uiaSession
+}
+
+// authData is what a client says under "auth".
+type authData struct {
+	Type       string     `json:"type"`
+	Session    string     `json:"session"`
+	Identifier Identifier `json:"identifier"`
+	User       string     `json:"user"` // older clients, in place of identifier
+	Password   string     `json:"password"`
+	Token      string     `json:"token"`
+}
+
+// Interact takes one step of interactive authentication with what the client says
+// under "auth" (nil if nothing). It returns the proof once a flow is complete; the
+// session is then spent. Else the error is the 401 that tells the client how to go on,
+// or M_BAD_JSON, or M_LIMIT_EXCEEDED. It must not be called in a transaction.
+func (k *Keeper) Interact(ctx context.Context, op Operation, auth json.RawMessage) (Proof, error) {
+	binding, err := op.binding()
+	if err != nil {
+		return Proof{}, err
+	}
+	now := k.now()
+	if len(auth) == 0 || string(auth) == "null" {
+		return Proof{}, k.uia.begin(op, binding, now, nil)
+	}
+	var a authData
+	if err := json.Unmarshal(auth, &a); err != nil {
+		return Proof{}, matrix.BadJSON("\"auth\" has the wrong shape")
+	}
+	if a.Session == "" {
+		if a.Type == "" {
+			return Proof{}, k.uia.begin(op, binding, now, nil)
+		}
+		a.Session = k.uia.open(binding, now) // a client that knows the flows may begin with a stage
+	}
+	if _, ok := k.uia.get(a.Session, binding, now); !ok {
+		return Proof{}, k.uia.begin(op, binding, now,
+			matrix.Forbidden("that authentication session is over, or was for another request: please begin again"))
+	}
+	if a.Type != "" {
+		proof, err := k.stage(ctx, op, a)
+		switch {
+		case matrix.IsCode(err, "M_FORBIDDEN"):
+			return Proof{}, k.uia.challenge(op, a.Session, err)
+		case err != nil:
+			return Proof{}, err
+		}
+		k.uia.complete(a.Session, a.Type, proof)
+	}
+	if proof, done := k.uia.finish(op, a.Session); done {
+		return proof, nil
+	}
+	return Proof{}, k.uia.challenge(op, a.Session, nil)
+}
+
+// binding ties a session to the operation, the user and the body, so that what was
+// approved is what is done.
+func (op Operation) binding() (sum [sha256.Size]byte, err error) {
+	body := matrix.Object{}
+	if len(op.Body) != 0 {
+		if body, err = matrix.ParseObject(op.Body); err != nil {
+			return sum, err
+		}
+		delete(body, "auth")
+	}
+	canonical, err := matrix.CanonicalLenient(body.Encode())
+	if err != nil {
+		return sum, err
+	}
+	h := sha256.New()
+	for _, part := range []string{op.Name, string(op.User), string(canonical)} {
+		h.Write([]byte(part))
+		h.Write([]byte{0})
+	}
+	return [sha256.Size]byte(h.Sum(nil)), nil
+}
+
+// stage checks one stage. The error is M_FORBIDDEN if the client may try again.
+func (k *Keeper) stage(ctx context.Context, op Operation, a authData) (Proof, error) {
+	if !k.uia.mayDo(op, a.Session, a.Type) {
+		return Proof{}, matrix.Forbidden("that stage is not the next one of any flow")
+	}
+	switch a.Type {
+	case StageDummy:
+		return Proof{}, nil
+	case StagePassword:
+		user, err := k.provePassword(ctx, op, a)
+		return Proof{User: user}, err
+	case StageRegistrationToken:
+		valid := false
+		err := k.db.View(ctx, func(tx *kv.ReadTx) error {
+			valid = k.RegistrationTokenValid(tx, a.Token)
+			return nil
+		})
+		if err == nil && !valid {
+			err = matrix.Forbidden("that registration token is not valid, or no longer")
+		}
+		return Proof{RegistrationToken: a.Token}, err
+	}
+	return Proof{}, matrix.Forbidden("this server does not know that stage")
+}
+
+func (k *Keeper) provePassword(ctx context.Context, op Operation, a authData) (matrix.UserID, error) {
+	if a.Identifier.Type == "" && a.User != "" {
+		a.Identifier = Identifier{Type: IDUser, User: a.User}
+	}
+	if a.Identifier.Type == "" && op.User != "" {
+		a.Identifier = Identifier{Type: IDUser, User: string(op.User)} // the token says who it is
+	}
+	var user matrix.UserID
+	err := k.db.View(ctx, func(tx *kv.ReadTx) (err error) {
+		user, err = k.Identify(tx, a.Identifier)
+		return err
+	})
+	if err != nil {
+		return "", err
+	}
+	if op.User != "" && user != op.User {
+		return "", matrix.Forbidden("that is another account's password prompt: give your own")
+	}
+	return user, k.VerifyPassword(ctx, user, a.Password, op.IP)
+}
+
+// begin opens a session and returns the 401 that names it.
+func (u *interactive) begin(op Operation, binding [sha256.Size]byte, now time.Time, cause error) error {
+	return u.challenge(op, u.open(binding, now), cause)
+}
+
+func (u *interactive) open(binding [sha256.Size]byte, now time.Time) string {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.sessions == nil {
+		u.sessions = map[string]*uiaSession{}
+	}
+	if len(u.sessions) >= maxUIASessions {
+		u.makeRoom(now)
+	}
+	id := newToken()
+	u.sessions[id] = &uiaSession{binding: binding, expires: now.Add(UIASessionLife)}
+	return id
+}
+
+// makeRoom forgets what has expired, or else the oldest session.
+func (u *interactive) makeRoom(now time.Time) {
+	oldest := ""
+	for id, s := range u.sessions {
+		if !now.Before(s.expires) {
+			delete(u.sessions, id)
+		} else if oldest == "" || s.expires.Before(u.sessions[oldest].expires) {
+			oldest = id
+		}
+	}
+	if len(u.sessions) >= maxUIASessions {
+		delete(u.sessions, oldest)
+	}
+}
+
+// get says whether there is such a session for this very request.
+func (u *interactive) get(id string, binding [sha256.Size]byte, now time.Time) (*uiaSession, bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	s, ok := u.sessions[id]
+	if ok && !now.Before(s.expires) {
+		delete(u.sessions, id)
+		ok = false
+	}
+	return s, ok && s.binding == binding
+}
+
+// mayDo says whether the stage comes next in some flow.
+func (u *interactive) mayDo(op Operation, id, stage string) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	s, ok := u.sessions[id]
+	if !ok {
+		return false
+	}
+	if slices.Contains(s.completed, stage) { // a retransmission
+		return stage != StagePassword
+	}
+	n := len(s.completed)
+	return slices.ContainsFunc(op.Flows, func(flow []string) bool {
+		return len(flow) > n && slices.Equal(flow[:n], s.completed) && flow[n] == stage
+	})
+}
+
+func (u *interactive) complete(id, stage string, proof Proof) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	s, ok := u.sessions[id]
+	if !ok || slices.Contains(s.completed, stage) {
+		return
+	}
+	s.completed = append(s.completed, stage)
+	if proof.User != "" {
+		s.proof.User = proof.User
+	}
+	if proof.RegistrationToken != "" {
+		s.proof.RegistrationToken = proof.RegistrationToken
+	}
+}
+
+// finish spends the session if a flow is complete.
+func (u *interactive) finish(op Operation, id string) (Proof, bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	s, ok := u.sessions[id]
+	if !ok || !slices.ContainsFunc(op.Flows, func(flow []string) bool { return slices.Equal(flow, s.completed) }) {
+		return Proof{}, false
+	}
+	delete(u.sessions, id)
+	return s.proof, true
+}
+
+// challenge is the 401 that tells the client how to go on; cause is what was wrong
+// with its last attempt, or nil.
+func (u *interactive) challenge(op Operation, id string, cause error) error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	type flow struct {
+		Stages []string `json:"stages"`
+	}
+	flows := make([]flow, 0, len(op.Flows))
+	for _, stages := range op.Flows {
+		flows = append(flows, flow{stages})
+	}
+	e := &matrix.Error{Status: http.StatusUnauthorized, Extra: map[string]any{
+		"flows": flows, "params": map[string]any{}, "session": id,
+	}}
+	if s, ok := u.sessions[id]; ok && len(s.completed) > 0 {
+		e.Extra["completed"] = slices.Clone(s.completed)
+	}
+	if m, ok := cause.(*matrix.Error); ok {
+		e.Code, e.Message = m.Code, m.Message
+	}
+	return e
+}
+
+// pending counts the sessions that have shown a registration token and not finished.
+func (u *interactive) pending(token string, now time.Time) int {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	n := 0
+	for _, s := range u.sessions {
+		if s.proof.RegistrationToken == token && now.Before(s.expires) {
+			n++
+		}
+	}
+	return n
+}

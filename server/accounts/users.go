@@ -1,0 +1,237 @@
+package accounts
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"iter"
+	"strings"
+
+	"porchlight/kv"
+	"porchlight/server/changes"
+	"porchlight/server/matrix"
+)
+
+// UserRow is an account.
+type UserRow struct {
+	Password    string `cbor:"1,keyasint,omitempty"` // PHC string; empty: no login by password
+	Created     int64  `cbor:"2,keyasint,omitempty"` // ms
+	Deactivated bool   `cbor:"3,keyasint,omitempty"` // closed for good
+	Locked      bool   `cbor:"4,keyasint,omitempty"` // may do nothing but log out
+	Suspended   bool   `cbor:"5,keyasint,omitempty"` // may read and leave only
+	Admin       bool   `cbor:"6,keyasint,omitempty"` // may administer the house
+	Guest       bool   `cbor:"7,keyasint,omitempty"`
+	Erased      bool   `cbor:"8,keyasint,omitempty"` // asked to be forgotten
+
+	DisplayName string                     `cbor:"9,keyasint,omitempty"`
+	AvatarURL   string                     `cbor:"10,keyasint,omitempty"` // mxc URI
+	Fields      map[string]json.RawMessage `cbor:"11,keyasint,omitempty"` // of the profile, all but the two above
+}
+
+// NewUser is what an account is made of.
+type NewUser struct {
+	Localpart    string
+	PasswordHash string // from HashPassword; empty: no login by password
+	DisplayName  string // empty: none
+	Admin        bool
+	Guest        bool
+}
+
+// generatedLocalpart is the form of names for those who did not choose one; they sort
+// and read as what they are.
+const generatedLocalpart = "guest-%s"
+
+// ParseLocalpart says what a new user of this name would be called. Capitals become
+// small letters. The error is M_INVALID_USERNAME.
+func (k *Keeper) ParseLocalpart(localpart string) (matrix.UserID, error) {
+	localpart = strings.ToLower(localpart)
+	if !matrix.ValidLocalpart(localpart) {
+		return "", matrix.InvalidUsername("a user name has the letters a to z, digits, and the signs . _ = - / + only")
+	}
+	user := matrix.NewUserID(localpart, k.ServerName())
+	if len(user) > matrix.MaxIDBytes {
+		return "", matrix.InvalidUsername("that user name is too long")
+	}
+	return user, nil
+}
+
+// Available says whether a new user may take this name: M_INVALID_USERNAME or
+// M_USER_IN_USE if not. Names of closed accounts are never given again.
+func (k *Keeper) Available(r kv.Reader, localpart string) (matrix.UserID, error) {
+	user, err := k.ParseLocalpart(localpart)
+	if err != nil {
+		return "", err
+	}
+	if k.users.Has(r, user) {
+		return "", matrix.UserInUse()
+	}
+	return user, nil
+}
+
+// Create makes an account; an empty Localpart gets a generated name. The errors are
+// M_INVALID_USERNAME and M_USER_IN_USE, and those of SetProfileField for the display name.
+func (k *Keeper) Create(tx *kv.WriteTx, n NewUser) (matrix.UserID, error) {
+	if n.Localpart == "" {
+		n.Localpart = fmt.Sprintf(generatedLocalpart, strings.ToLower(randomID(10)))
+	}
+	user, err := k.Available(tx, n.Localpart)
+	if err != nil {
+		return "", err
+	}
+	if len(n.DisplayName) > MaxDisplayNameBytes {
+		return "", matrix.InvalidParam(fmt.Sprintf("a display name may have at most %d bytes", MaxDisplayNameBytes))
+	}
+	k.users.Put(tx, user, UserRow{
+		Password: n.PasswordHash, Created: ms(k.now()), DisplayName: n.DisplayName, Admin: n.Admin, Guest: n.Guest,
+	})
+	if n.DisplayName != "" {
+		k.changes.Append(tx, changes.Change{Kind: changes.Profile, User: user, Key: FieldDisplayName})
+	}
+	return user, nil
+}
+
+// User is the account of a user of this house; false if there never was one.
+func (k *Keeper) User(r kv.Reader, user matrix.UserID) (UserRow, bool) { return k.users.Get(r, user) }
+
+// Exists says whether the user has an account that is not closed.
+func (k *Keeper) Exists(r kv.Reader, user matrix.UserID) bool {
+	row, ok := k.users.Get(r, user)
+	return ok && !row.Deactivated
+}
+
+// Users yields all accounts, closed ones included, by user ID.
+func (k *Keeper) Users(r kv.Reader) iter.Seq2[matrix.UserID, UserRow] {
+	return k.users.Scan(r, kv.All())
+}
+
+// Resolve is the user that a person means by a localpart or a full user ID, whether
+// there is such a user or not. Names are tried as given first, then in small letters.
+func (k *Keeper) Resolve(r kv.Reader, name string) matrix.UserID {
+	user := matrix.UserID(name)
+	if !strings.HasPrefix(name, "@") {
+		user = matrix.NewUserID(name, k.ServerName())
+	}
+	if !k.users.Has(r, user) {
+		if small := matrix.UserID(strings.ToLower(string(user))); k.users.Has(r, small) {
+			return small
+		}
+	}
+	return user
+}
+
+// change rewrites an account that is not closed; M_NOT_FOUND if there is none.
+func (k *Keeper) change(tx *kv.WriteTx, user matrix.UserID, edit func(*UserRow)) error {
+	row, ok := k.users.Get(tx, user)
+	if !ok || row.Deactivated {
+		return matrix.NotFound(fmt.Sprintf("there is no account %s", user))
+	}
+	edit(&row)
+	k.users.Put(tx, user, row)
+	return nil
+}
+
+// SetPasswordHash replaces the password by one that HashPassword made. What becomes
+// of the user's devices is the caller's affair. The error is M_NOT_FOUND.
+func (k *Keeper) SetPasswordHash(tx *kv.WriteTx, user matrix.UserID, hash string) error {
+	return k.change(tx, user, func(u *UserRow) { u.Password = hash })
+}
+
+// SetAdmin says whether the user may administer the house. The error is M_NOT_FOUND.
+func (k *Keeper) SetAdmin(tx *kv.WriteTx, user matrix.UserID, admin bool) error {
+	return k.change(tx, user, func(u *UserRow) { u.Admin = admin })
+}
+
+// SetLocked locks or unlocks an account (spec: client-server API, account locking).
+// The error is M_NOT_FOUND.
+func (k *Keeper) SetLocked(tx *kv.WriteTx, user matrix.UserID, locked bool) error {
+	return k.change(tx, user, func(u *UserRow) { u.Locked = locked })
+}
+
+// SetSuspended suspends an account or lets it act again (spec: client-server API,
+// account suspension). The error is M_NOT_FOUND.
+func (k *Keeper) SetSuspended(tx *kv.WriteTx, user matrix.UserID, suspended bool) error {
+	return k.change(tx, user, func(u *UserRow) { u.Suspended = suspended })
+}
+
+// Deactivate closes an account for good: password, devices and tokens go, the name
+// stays taken. With erase, profile, account data and filters go as well. The owner's
+// account cannot be closed (M_FORBIDDEN), since nobody could then open the house
+// again; an unknown user is M_NOT_FOUND.
+func (k *Keeper) Deactivate(tx *kv.WriteTx, user matrix.UserID, erase bool) error {
+	if user == k.setup.Owner(tx) {
+		return matrix.Forbidden("this account owns the house: give the house to another user first")
+	}
+	if !k.Exists(tx, user) {
+		return matrix.NotFound(fmt.Sprintf("there is no account %s", user))
+	}
+	for _, w := range k.userWitnesses { // while the user still is somebody who can leave rooms
+		if err := w.UserDeactivated(tx, user, erase); err != nil {
+			return err
+		}
+	}
+	if err := k.DeleteAllDevices(tx, user, ""); err != nil {
+		return err
+	}
+	if erase {
+		for key := range k.accountData.Keys(tx, kv.Prefix(user)) {
+			k.accountData.Delete(tx, key)
+		}
+		for key := range k.filters.Keys(tx, kv.Prefix(user)) {
+			k.filters.Delete(tx, key)
+		}
+		k.changes.Append(tx, changes.Change{Kind: changes.Profile, User: user})
+	}
+	return k.change(tx, user, func(u *UserRow) {
+		u.Password, u.Deactivated, u.Erased, u.Admin = "", true, erase, false
+		if erase {
+			u.DisplayName, u.AvatarURL, u.Fields = "", "", nil
+		}
+	})
+}
+
+// VerifyPassword says whether this is the user's password: M_FORBIDDEN if it is not,
+// or if there is no such user, which takes as long; M_LIMIT_EXCEEDED after too many
+// wrong ones from the same address. It must not be called in a transaction.
+func (k *Keeper) VerifyPassword(ctx context.Context, user matrix.UserID, password, ip string) error {
+	who := failureKey{user, ip}
+	if err := k.failures.check(who, k.now()); err != nil {
+		return err
+	}
+	var row UserRow
+	err := k.db.View(ctx, func(tx *kv.ReadTx) error {
+		row, _ = k.users.Get(tx, user)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	right, err := k.hasher.matches(ctx, password, row.Password)
+	if err != nil {
+		return err
+	}
+	if !right {
+		k.failures.count(who, k.now())
+		return matrix.Forbidden("the user name or the password is wrong")
+	}
+	k.failures.forget(who)
+	if k.hasher.needsRehash(row.Password) {
+		k.rehash(ctx, user, password, row.Password)
+	}
+	return nil
+}
+
+// rehash stores the password at today's cost. Failing is no harm: the old hash works.
+func (k *Keeper) rehash(ctx context.Context, user matrix.UserID, password, old string) {
+	hash, err := k.HashPassword(ctx, password)
+	if err == nil {
+		err = k.db.Update(ctx, func(tx *kv.WriteTx) error {
+			if row, _ := k.users.Get(tx, user); row.Password != old {
+				return nil // it was changed meanwhile
+			}
+			return k.SetPasswordHash(tx, user, hash)
+		})
+	}
+	if err != nil {
+		k.log.Warn("a password was not hashed anew", "user", user, "error", err)
+	}
+}
