@@ -16,11 +16,13 @@ package clientapi
 
 import (
 	"porchlight/kv"
+	"porchlight/server/rooms"
 )
 
 // Config is everything that the operations work on. All of it has to be there.
 type Config struct {
-	DB *kv.DB
+	DB    *kv.DB
+	Rooms *rooms.Keeper
 }
 
 // API is the operations. Its keepers are reached through the embedded Config: a.DB.

@@ -1,0 +1,140 @@
+package clientapi
+
+// The operations of inviting.yaml, joining.yaml, leaving.yaml, kicking.yaml, banning.yaml
+// and knocking.yaml: all of them are one change of membership.
+
+import (
+	"strings"
+
+	"porchlight/kv"
+	"porchlight/server/matrix"
+	"porchlight/server/rooms"
+	"porchlight/server/web"
+)
+
+type inviteUserIn struct {
+	Room   matrix.RoomID `path:"roomId"`
+	User   matrix.UserID `json:"user_id"`
+	Medium string        `json:"medium"`
+	Reason string        `json:"reason"`
+}
+
+// inviteUser: spec: client-server API, POST invite.
+func (a *API) inviteUser(c *web.Call, tx *kv.WriteTx, in inviteUserIn) (web.Empty, error) {
+	if in.Medium != "" {
+		return web.Empty{}, noIdentityServer()
+	}
+	if in.User == "" {
+		return web.Empty{}, matrix.MissingParam("user_id says who is invited")
+	}
+	_, err := a.Rooms.SetMembership(tx, rooms.MemberArgs{
+		Room: in.Room, Sender: c.User, Device: c.Device, Target: in.User, Membership: "invite", Reason: in.Reason,
+	})
+	return web.Empty{}, err
+}
+
+type joinRoomByIDIn struct {
+	Room   matrix.RoomID `path:"roomId"`
+	Reason string        `json:"reason"`
+}
+
+// joinRoomById: spec: client-server API, POST rooms join.
+func (a *API) joinRoomById(c *web.Call, tx *kv.WriteTx, in joinRoomByIDIn) (roomIDOut, error) {
+	return a.enter(c, tx, in.Room, "join", in.Reason)
+}
+
+type joinRoomIn struct {
+	RoomOrAlias string `path:"roomIdOrAlias"`
+	Reason      string `json:"reason"`
+}
+
+// joinRoom: spec: client-server API, POST join.
+func (a *API) joinRoom(c *web.Call, tx *kv.WriteTx, in joinRoomIn) (roomIDOut, error) {
+	room, err := a.roomOf(tx, in.RoomOrAlias)
+	if err != nil {
+		return roomIDOut{}, err
+	}
+	return a.enter(c, tx, room, "join", in.Reason)
+}
+
+// knockRoom: spec: client-server API, POST knock.
+func (a *API) knockRoom(c *web.Call, tx *kv.WriteTx, in joinRoomIn) (roomIDOut, error) {
+	room, err := a.roomOf(tx, in.RoomOrAlias)
+	if err != nil {
+		return roomIDOut{}, err
+	}
+	return a.enter(c, tx, room, "knock", in.Reason)
+}
+
+func (a *API) enter(c *web.Call, tx *kv.WriteTx, room matrix.RoomID, membership, reason string) (roomIDOut, error) {
+	if !a.Rooms.Exists(tx, room) {
+		return roomIDOut{}, matrix.NotFound("this server does not know that room")
+	}
+	_, err := a.Rooms.SetMembership(tx, rooms.MemberArgs{
+		Room: room, Sender: c.User, Device: c.Device, Target: c.User, Membership: membership, Reason: reason,
+	})
+	return roomIDOut{room}, err
+}
+
+// roomOf parses what may be a room ID or an alias.
+func (a *API) roomOf(r kv.Reader, s string) (matrix.RoomID, error) {
+	if !strings.HasPrefix(s, "#") {
+		return matrix.ParseRoomID(s)
+	}
+	alias, err := matrix.ParseRoomAlias(s)
+	if err != nil {
+		return "", err
+	}
+	room, ok := a.Rooms.Resolve(r, alias)
+	if !ok {
+		return "", matrix.NotFound("there is no room with the alias " + s)
+	}
+	return room, nil
+}
+
+// leaveRoom: spec: client-server API, POST leave.
+func (a *API) leaveRoom(c *web.Call, tx *kv.WriteTx, in joinRoomByIDIn) (web.Empty, error) {
+	_, err := a.Rooms.SetMembership(tx, rooms.MemberArgs{
+		Room: in.Room, Sender: c.User, Device: c.Device, Target: c.User, Membership: "leave", Reason: in.Reason,
+	})
+	return web.Empty{}, err
+}
+
+type forgetRoomIn struct {
+	Room matrix.RoomID `path:"roomId"`
+}
+
+// forgetRoom: spec: client-server API, POST forget.
+func (a *API) forgetRoom(c *web.Call, tx *kv.WriteTx, in forgetRoomIn) (web.Empty, error) {
+	return web.Empty{}, a.Rooms.Forget(tx, in.Room, c.User)
+}
+
+type targetIn struct {
+	Room   matrix.RoomID `path:"roomId"`
+	User   matrix.UserID `json:"user_id" required:"true"`
+	Reason string        `json:"reason"`
+}
+
+func (in targetIn) args(c *web.Call) rooms.MemberArgs {
+	return rooms.MemberArgs{Room: in.Room, Sender: c.User, Device: c.Device, Target: in.User, Reason: in.Reason}
+}
+
+// kick: spec: client-server API, POST kick.
+func (a *API) kick(c *web.Call, tx *kv.WriteTx, in targetIn) (web.Empty, error) {
+	_, err := a.Rooms.Kick(tx, in.args(c))
+	return web.Empty{}, err
+}
+
+// ban: spec: client-server API, POST ban.
+func (a *API) ban(c *web.Call, tx *kv.WriteTx, in targetIn) (web.Empty, error) {
+	args := in.args(c)
+	args.Membership = "ban"
+	_, err := a.Rooms.SetMembership(tx, args)
+	return web.Empty{}, err
+}
+
+// unban: spec: client-server API, POST unban.
+func (a *API) unban(c *web.Call, tx *kv.WriteTx, in targetIn) (web.Empty, error) {
+	_, err := a.Rooms.Unban(tx, in.args(c))
+	return web.Empty{}, err
+}

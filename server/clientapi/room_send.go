@@ -1,0 +1,75 @@
+package clientapi
+
+// The operations of room_send.yaml, room_state.yaml and redaction.yaml.
+
+import (
+	"encoding/json"
+
+	"porchlight/kv"
+	"porchlight/server/matrix"
+	"porchlight/server/rooms"
+	"porchlight/server/web"
+)
+
+// maxEventBody is the largest content of an event in bytes that is read at all; what is
+// too large for an event is told apart from it (spec: client-server API, size limits).
+const maxEventBody = 2 * matrix.MaxEventBytes
+
+type eventIDOut struct {
+	Event matrix.EventID `json:"event_id"`
+}
+
+type sendMessageIn struct {
+	Room matrix.RoomID   `path:"roomId"`
+	Type string          `path:"eventType"`
+	Body json.RawMessage `body:"raw"`
+}
+
+// sendMessage: spec: client-server API, PUT send.
+func (a *API) sendMessage(c *web.Call, tx *kv.WriteTx, in sendMessageIn) (eventIDOut, error) {
+	return a.send(tx, rooms.SendArgs{
+		Room: in.Room, Sender: c.User, Type: in.Type, Content: in.Body, Device: c.Device, TxnID: c.TxnID,
+	})
+}
+
+func (a *API) send(tx *kv.WriteTx, args rooms.SendArgs) (eventIDOut, error) {
+	e, err := a.Rooms.Send(tx, args)
+	if err != nil {
+		return eventIDOut{}, err
+	}
+	return eventIDOut{e.ID}, nil
+}
+
+type setRoomStateWithKeyIn struct {
+	Room     matrix.RoomID   `path:"roomId"`
+	Type     string          `path:"eventType"`
+	StateKey string          `path:"stateKey"`
+	Body     json.RawMessage `body:"raw"`
+}
+
+// setRoomStateWithKey: spec: client-server API, PUT state.
+func (a *API) setRoomStateWithKey(c *web.Call, tx *kv.WriteTx, in setRoomStateWithKeyIn) (eventIDOut, error) {
+	return a.send(tx, rooms.SendArgs{
+		Room: in.Room, Sender: c.User, Type: in.Type, StateKey: &in.StateKey, Content: in.Body, Device: c.Device,
+	})
+}
+
+type redactEventIn struct {
+	Room   matrix.RoomID  `path:"roomId"`
+	Event  matrix.EventID `path:"eventId"`
+	Reason *string        `json:"reason"`
+}
+
+// redactEvent: spec: client-server API, PUT redact.
+func (a *API) redactEvent(c *web.Call, tx *kv.WriteTx, in redactEventIn) (eventIDOut, error) {
+	content, err := json.Marshal(struct {
+		Reason *string `json:"reason,omitempty"`
+	}{in.Reason})
+	if err != nil {
+		return eventIDOut{}, err
+	}
+	return a.send(tx, rooms.SendArgs{
+		Room: in.Room, Sender: c.User, Type: "m.room.redaction", Content: content, Redacts: in.Event,
+		Device: c.Device, TxnID: c.TxnID,
+	})
+}
