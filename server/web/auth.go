@@ -13,8 +13,8 @@ import (
 // Authenticator knows whose a token is. server/accounts implements it.
 type Authenticator interface {
 	// Authenticate finds the holder of an access token, which is not empty. A token
-	// that is unknown or expired, and a locked account, are refused with the
-	// *matrix.Error that the client is to see.
+	// that is unknown or expired is refused with the *matrix.Error that the client is
+	// to see.
 	Authenticate(r kv.Reader, token string, now time.Time) (Requester, error)
 }
 
@@ -24,6 +24,7 @@ type Requester struct {
 	Device matrix.DeviceID
 	Guest  bool
 	Owner  bool // owner of the house
+	Locked bool // may do nothing but log out (spec: client-server API, account locking)
 }
 
 // accessToken is the token of a request: of the Authorization header, else of the
@@ -52,6 +53,9 @@ func (x *exchange) authenticate(r kv.Reader) error {
 	who, err := x.server.auth.Authenticate(r, x.token, x.call.Now)
 	if err != nil {
 		return err
+	}
+	if who.Locked && !x.op.route.Locked {
+		return matrix.UserLocked()
 	}
 	if who.Guest && !x.op.route.Guests {
 		return matrix.Refusal(http.StatusForbidden, "M_GUEST_ACCESS_FORBIDDEN", "Guests cannot do this.")

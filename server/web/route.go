@@ -29,6 +29,7 @@ type Route struct {
 
 	Access Access
 	Guests bool // guest accounts may use it (spec: client-server API, guest access)
+	Locked bool // locked accounts may use it (spec: client-server API, account locking)
 
 	// RateLimited operations are counted against Limit, or against General if that
 	// is empty.

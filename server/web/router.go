@@ -185,6 +185,9 @@ func (t *router) find(method, escaped string) (*operation, []string, error) {
 			continue
 		}
 		value, err := url.PathUnescape(params[place].Value)
+		if value == "" {
+			return f.op, nil, matrix.InvalidParam("The path parameter " + f.op.params[i] + " is empty.")
+		}
 		if err != nil || !utf8.ValidString(value) {
 			return f.op, nil, matrix.InvalidParam("The path parameter " + f.op.params[i] + " is not valid percent-encoded UTF-8.")
 		}

@@ -37,6 +37,9 @@ type Config struct {
 	// Only for a server that nobody reaches but through its proxy.
 	TrustProxy bool
 
+	// Seen hears of every authenticated request, outside any transaction; nil is none.
+	Seen func(who Requester, ip string, now time.Time)
+
 	// OnInternalError hears of every 500, in the request's goroutine: test servers
 	// fail the test.
 	OnInternalError func(err error, reference string)
@@ -56,6 +59,7 @@ type Server struct {
 	maxBody  int64
 	limits   *limiter // nil: off
 	proxy    bool
+	seen     func(Requester, string, time.Time)
 	onError  func(error, string)
 	fallback http.Handler
 	router   *router
@@ -66,7 +70,7 @@ type Server struct {
 func New(cfg Config, routes []Route) (*Server, error) {
 	s := &Server{
 		db: cfg.DB, auth: cfg.Auth, once: cfg.Once, log: cfg.Log, now: cfg.Now,
-		maxBody: cfg.MaxBody, proxy: cfg.TrustProxy, onError: cfg.OnInternalError,
+		maxBody: cfg.MaxBody, proxy: cfg.TrustProxy, seen: cfg.Seen, onError: cfg.OnInternalError,
 		fallback: cfg.Fallback, router: newRouter(),
 	}
 	if s.log == nil {
@@ -217,8 +221,15 @@ func (x *exchange) admit(ctx context.Context) (answered bool, err error) {
 			answered = x.answered(tx)
 			return nil
 		})
-		if err != nil || answered {
-			return answered, err
+		if err != nil {
+			return false, err
+		}
+		if x.server.seen != nil {
+			c := &x.call
+			x.server.seen(Requester{User: c.User, Device: c.Device, Guest: c.Guest, Owner: c.Owner}, c.IP, c.Now)
+		}
+		if answered {
+			return true, nil
 		}
 	}
 	if x.op.route.RateLimited && x.server.limits != nil {
