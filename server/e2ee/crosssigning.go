@@ -71,7 +71,7 @@ func (k *Keeper) UploadCrossSigning(tx *kv.WriteTx, user matrix.UserID, c CrossS
 		if err != nil {
 			return err
 		}
-		if slices.Contains(k.Accounts.DeviceIDs(tx, user), matrix.DeviceID(crossPublicKey(o))) {
+		if _, taken := k.Accounts.Device(tx, user, matrix.DeviceID(crossPublicKey(o))); taken {
 			return matrix.Forbidden("a cross-signing key may not be named like a device")
 		}
 		parsed[u.usage] = o

@@ -62,10 +62,11 @@ type listScan struct {
 // event looks at an event of a room that may be somebody's joining or leaving.
 func (s *listScan) event(room matrix.RoomID, pos changes.Position) {
 	rooms := s.k.Rooms
-	user, ok := rooms.MemberEventAt(s.r, room, pos)
-	if !ok {
+	e, ok := rooms.EventAt(s.r, room, pos)
+	if !ok || e.Type != "m.room.member" || e.StateKey == nil {
 		return
 	}
+	user := matrix.UserID(*e.StateKey)
 	in := rooms.Membership(s.r, room, s.viewer) == "join"
 	wasIn := rooms.MembershipAt(s.r, room, s.viewer, s.from) == "join"
 	if !in && !wasIn {

@@ -6,28 +6,27 @@ import (
 	"sync"
 
 	"porchlight/kv"
+	"porchlight/server/accounts"
 	"porchlight/server/changes"
 	"porchlight/server/matrix"
+	"porchlight/server/rooms"
 )
 
-// Accounts is what this package asks about users and their devices.
+// Accounts is what this package asks about users and their devices; *accounts.Keeper is it.
 type Accounts interface {
-	UserExists(r kv.Reader, user matrix.UserID) bool
-	// DeviceIDs are all devices of a user, with or without keys.
-	DeviceIDs(r kv.Reader, user matrix.UserID) []matrix.DeviceID
-	// DeviceName is the display name of a device, and whether the device exists.
-	DeviceName(r kv.Reader, user matrix.UserID, device matrix.DeviceID) (string, bool)
+	Exists(r kv.Reader, user matrix.UserID) bool
+	Device(r kv.Reader, user matrix.UserID, device matrix.DeviceID) (accounts.DeviceRow, bool)
+	// Devices are all devices of a user, with or without keys.
+	Devices(r kv.Reader, user matrix.UserID) iter.Seq2[matrix.DeviceID, accounts.DeviceRow]
 }
 
-// Rooms is what this package asks about who shares a room with whom.
+// Rooms is what this package asks about who shares a room with whom; *rooms.Keeper is it.
 type Rooms interface {
 	Membership(r kv.Reader, room matrix.RoomID, user matrix.UserID) string
 	MembershipAt(r kv.Reader, room matrix.RoomID, user matrix.UserID, at changes.Position) string
 	Members(r kv.Reader, room matrix.RoomID) iter.Seq2[matrix.UserID, string]
 	SharesRoom(r kv.Reader, a, b matrix.UserID) bool
-	// MemberEventAt says whose membership the event at a position is about; false for
-	// any other event.
-	MemberEventAt(r kv.Reader, room matrix.RoomID, at changes.Position) (matrix.UserID, bool)
+	EventAt(r kv.Reader, room matrix.RoomID, at changes.Position) (*rooms.Event, bool)
 }
 
 // Config is what a Keeper is made with.
@@ -132,8 +131,8 @@ func New(c Config) *Keeper {
 	return k
 }
 
-// DeviceDeleted removes all that is kept for a device and tells those who share rooms
-// with its user. It is a witness of server/accounts.
+// DeviceDeleted removes all that is kept for a device. It is a witness of
+// server/accounts, which logs that the user's devices are others now.
 func (k *Keeper) DeviceDeleted(tx *kv.WriteTx, user matrix.UserID, device matrix.DeviceID) error {
 	for key := range k.oneTime.Keys(tx, kv.Prefix(user, device)) {
 		k.oneTime.Delete(tx, key)
@@ -148,19 +147,7 @@ func (k *Keeper) DeviceDeleted(tx *kv.WriteTx, user matrix.UserID, device matrix
 		k.inbox.Delete(tx, key)
 	}
 	k.dropSignatures(tx, user, string(device))
-	if id := (deviceKey{user, device}); k.deviceKeys.Has(tx, id) {
-		k.deviceKeys.Delete(tx, id)
-		k.announce(tx, user)
-	}
-	return nil
-}
-
-// DeviceRenamed tells those who share rooms with the user, since /keys/query shows the
-// name. It is a witness of server/accounts.
-func (k *Keeper) DeviceRenamed(tx *kv.WriteTx, user matrix.UserID, device matrix.DeviceID) error {
-	if k.deviceKeys.Has(tx, deviceKey{user, device}) {
-		k.announce(tx, user)
-	}
+	k.deviceKeys.Delete(tx, deviceKey{user, device})
 	return nil
 }
 

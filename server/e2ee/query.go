@@ -31,7 +31,7 @@ func (k *Keeper) Query(r kv.Reader, viewer matrix.UserID, want map[matrix.UserID
 			out.Failures[user.Server()] = unreachable
 			continue
 		}
-		if !k.Accounts.UserExists(r, user) {
+		if !k.Accounts.Exists(r, user) {
 			continue
 		}
 		out.DeviceKeys[user] = k.queryDevices(r, viewer, user, devices)
@@ -58,9 +58,9 @@ func (k *Keeper) queryDevices(r kv.Reader, viewer, user matrix.UserID, devices [
 		if err != nil {
 			return // Check reports such a row
 		}
-		if name, _ := k.Accounts.DeviceName(r, user, device); name != "" {
+		if d, _ := k.Accounts.Device(r, user, device); d.Name != "" {
 			unsigned := matrix.Object{}
-			unsigned.SetText("device_display_name", name)
+			unsigned.SetText("device_display_name", d.Name)
 			o["unsigned"] = unsigned.Encode()
 		}
 		found[device] = k.signed(r, o, viewer, user, string(device))

@@ -55,9 +55,13 @@ func (k *Keeper) SendToDevice(tx *kv.WriteTx, sender matrix.UserID, eventType st
 
 func (k *Keeper) recipients(r kv.Reader, user matrix.UserID, to matrix.DeviceID) []matrix.DeviceID {
 	if to == allDevices {
-		return k.Accounts.DeviceIDs(r, user)
+		var all []matrix.DeviceID
+		for device := range k.Accounts.Devices(r, user) {
+			all = append(all, device)
+		}
+		return all
 	}
-	if _, ok := k.Accounts.DeviceName(r, user, to); !ok {
+	if _, ok := k.Accounts.Device(r, user, to); !ok {
 		return nil
 	}
 	return []matrix.DeviceID{to}
