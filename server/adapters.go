@@ -1,0 +1,43 @@
+package server
+
+import (
+	"time"
+
+	"porchlight/kv"
+	"porchlight/server/accounts"
+	"porchlight/server/matrix"
+	"porchlight/server/web"
+)
+
+// doorkeeper shows the accounts to package web, which must not know them.
+type doorkeeper struct{ accounts *accounts.Keeper }
+
+// Authenticate implements web.Authenticator.
+func (d doorkeeper) Authenticate(r kv.Reader, token string, now time.Time) (web.Requester, error) {
+	s, err := d.accounts.Authenticate(r, token, now)
+	if err != nil {
+		return web.Requester{}, err
+	}
+	return web.Requester{User: s.User, Device: s.Device, Guest: s.Guest, Owner: s.Owner}, nil
+}
+
+// Answer implements web.OnceStore.
+func (d doorkeeper) Answer(r kv.Reader, k web.OnceKey) ([]byte, bool) {
+	return d.accounts.Answer(r, k.User, k.Device, k.PathHash)
+}
+
+// Remember implements web.OnceStore.
+func (d doorkeeper) Remember(tx *kv.WriteTx, k web.OnceKey, answer []byte, now time.Time) {
+	d.accounts.Remember(tx, k.User, k.Device, k.PathHash, answer, now)
+}
+
+// profiles shows the accounts to package rooms.
+type profiles struct{ accounts *accounts.Keeper }
+
+// MemberProfile implements rooms.Profiles.
+func (p profiles) MemberProfile(r kv.Reader, user matrix.UserID) (displayName, avatarURL string) {
+	return p.accounts.DisplayProfile(r, user)
+}
+
+// UserExists implements rooms.Profiles.
+func (p profiles) UserExists(r kv.Reader, user matrix.UserID) bool { return p.accounts.Exists(r, user) }

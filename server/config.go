@@ -1,0 +1,172 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"porchlight/server/matrix"
+	"porchlight/server/roomver"
+)
+
+// Config says what house to run. The zero value of each field is its default.
+type Config struct {
+	// Data is the folder that holds everything; it is made if it is not there.
+	Data string
+	// ServerName is the part behind the colon of the users' IDs. It is needed at the
+	// first start and kept from then on.
+	ServerName matrix.ServerName
+	// Listen are the addresses for HTTP (or HTTPS, with TLSCert); empty: ":8008".
+	Listen []string
+	// TLSCert and TLSKey are files in PEM; both or none.
+	TLSCert, TLSKey string
+	// PublicURL is where clients reach the house; empty: made of the first address.
+	PublicURL string
+	// Registration is who may make an account: "closed", "token" or "open".
+	Registration string
+	// SharedSecret offers the registration form of provisioning tools; empty: it is off.
+	SharedSecret string
+	// RateLimitsOff answers however fast requests come.
+	RateLimitsOff bool
+	// TrustProxy believes X-Forwarded-For; only behind a proxy that sets it.
+	TrustProxy bool
+	// AllowPrivateNetworks lets what the house fetches lie in private networks.
+	AllowPrivateNetworks bool
+	// RoomVersion is for rooms whose maker asks for none; empty: roomver.Default.
+	RoomVersion string
+	// MaxUpload is the largest upload in bytes; 0: media's default.
+	MaxUpload int64
+	// Board is the board's own user and its devices.
+	Board BoardConfig
+
+	Log *slog.Logger     // nil: slog.Default()
+	Now func() time.Time // nil: time.Now
+	// OnInternalError hears of every 500; test servers fail the test.
+	OnInternalError func(err error, reference string)
+}
+
+// BoardConfig is the board as somebody who can be called.
+type BoardConfig struct {
+	Off bool // there is no such user
+	// User is the localpart of its user ID; empty: "porch".
+	User string
+	// Name is its display name; empty: "Porch".
+	Name string
+	// Avatar is its picture, a content URI ("mxc://…"); empty: none.
+	Avatar string
+	// Allow are the users whose calls it answers; empty: the owner of the house.
+	Allow []matrix.UserID
+	// AnswerAfter is how long it lets a call ring first.
+	AnswerAfter time.Duration
+	// CallPort is the UDP and TCP port for calls; 0: any free one.
+	CallPort int
+	// Loopback offers the loopback addresses, too; for tests.
+	Loopback bool
+	// Camera, Microphone and Loudspeaker choose devices; empty: "auto".
+	Camera, Microphone, Loudspeaker string
+	// Width, Height in pixels, FPS and Bitrate in bits per second of the picture; 0: the
+	// default of voip/device.
+	Width, Height, FPS, Bitrate int
+}
+
+// DefaultListen is where the house listens when nobody says otherwise.
+const DefaultListen = ":8008"
+
+// The ways of making an account.
+const (
+	RegistrationClosed = "closed"
+	RegistrationToken  = "token"
+	RegistrationOpen   = "open"
+)
+
+// fill sets the defaults and checks the rest.
+func (c *Config) fill() error {
+	if c.Data == "" {
+		return errors.New("a folder for the data is needed")
+	}
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if len(c.Listen) == 0 {
+		c.Listen = []string{DefaultListen}
+	}
+	switch c.Registration {
+	case "":
+		c.Registration = RegistrationClosed
+	case RegistrationClosed, RegistrationToken, RegistrationOpen:
+	default:
+		return fmt.Errorf("registration is closed, token or open, not %q", c.Registration)
+	}
+	if (c.TLSCert == "") != (c.TLSKey == "") {
+		return errors.New("a TLS certificate and its key go together")
+	}
+	if c.RoomVersion != "" {
+		if _, ok := roomver.Get(c.RoomVersion); !ok {
+			return fmt.Errorf("there is no room version %q", c.RoomVersion)
+		}
+	}
+	if c.Board.User == "" {
+		c.Board.User = "porch"
+	}
+	if !matrix.ValidLocalpart(c.Board.User) {
+		return fmt.Errorf("the board's user cannot be called %q", c.Board.User)
+	}
+	if c.Board.Name == "" {
+		c.Board.Name = "Porch"
+	}
+	return nil
+}
+
+// dbFile is the file of all rows but media.
+func (c *Config) dbFile() string { return filepath.Join(c.Data, "porchlight.db") }
+
+// publicURL is where clients reach the house, without a slash at the end.
+func (c *Config) publicURL(listening net.Addr) string {
+	if c.PublicURL != "" {
+		return strings.TrimSuffix(c.PublicURL, "/")
+	}
+	scheme := "http"
+	if c.TLSCert != "" {
+		scheme = "https"
+	}
+	host, port, err := net.SplitHostPort(listening.String())
+	if err != nil {
+		return scheme + "://" + listening.String()
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "localhost"
+		if a := lanAddress(); a != "" {
+			host = a
+		}
+	}
+	return scheme + "://" + net.JoinHostPort(host, port)
+}
+
+// lanAddress is an address of this machine that others in the house can reach, or "".
+func lanAddress() string {
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return ""
+	}
+	best := ""
+	for _, a := range addrs {
+		ipnet, ok := a.(*net.IPNet)
+		if !ok || ipnet.IP.IsLoopback() || ipnet.IP.IsLinkLocalUnicast() {
+			continue
+		}
+		if ipnet.IP.To4() != nil {
+			return ipnet.IP.String()
+		}
+		if best == "" {
+			best = ipnet.IP.String()
+		}
+	}
+	return best
+}

@@ -1,0 +1,118 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+)
+
+const (
+	// shutdownTime is how long requests under way may take when the house stops.
+	shutdownTime = 2 * time.Second
+	// headerTime is how long a client may take for the head of a request.
+	headerTime = 10 * time.Second
+	// idleTime is how long a connection without requests is kept.
+	idleTime = 2 * time.Minute
+	// maxHeader is the largest head of a request in bytes.
+	maxHeader = 16 << 10
+)
+
+// Run opens the doors and keeps everything running until ctx ends or a part fails; the
+// error says which one. Long polls are answered before it returns.
+func (s *Server) Run(ctx context.Context) error {
+	if err := s.listen(ctx); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	web := &http.Server{
+		Handler: s.Handler, ReadHeaderTimeout: headerTime, IdleTimeout: idleTime, MaxHeaderBytes: maxHeader,
+	}
+	results := make(chan error)
+	started := 0
+	start := func(name string, run func() error) {
+		started++
+		go func() {
+			err := run()
+			if err != nil {
+				err = fmt.Errorf("%s: %w", name, err)
+			}
+			results <- err
+		}()
+	}
+	for _, r := range s.runners {
+		start(r.name, func() error { return r.run(ctx) })
+	}
+	for _, l := range s.listeners {
+		start("http "+l.Addr().String(), func() error {
+			if err := web.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+				return err
+			}
+			return nil
+		})
+	}
+	close(s.ready)
+
+	var failed error
+	select {
+	case <-ctx.Done():
+	case failed = <-results:
+		started--
+	}
+	s.stop()
+	late, stop := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
+	defer stop()
+	if err := web.Shutdown(late); err != nil {
+		s.Config.Log.Warn("some requests did not end in time", "error", err)
+		failed = errors.Join(failed, web.Close())
+	}
+	cancel()
+	for range started {
+		failed = errors.Join(failed, <-results)
+	}
+	return failed
+}
+
+// Ready is closed once the doors are open.
+func (s *Server) Ready() <-chan struct{} { return s.ready }
+
+// Addrs are the addresses that the doors are open at, once Ready.
+func (s *Server) Addrs() []net.Addr {
+	var all []net.Addr
+	for _, l := range s.listeners {
+		all = append(all, l.Addr())
+	}
+	return all
+}
+
+// URL is where clients reach the house, once Ready.
+func (s *Server) URL() string { return s.Config.publicURL(s.listeners[0].Addr()) }
+
+func (s *Server) listen(ctx context.Context) error {
+	var secure *tls.Config
+	if s.Config.TLSCert != "" {
+		cert, err := tls.LoadX509KeyPair(s.Config.TLSCert, s.Config.TLSKey)
+		if err != nil {
+			return err
+		}
+		secure = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+	}
+	for _, addr := range s.Config.Listen {
+		l, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
+		if err != nil {
+			for _, open := range s.listeners {
+				err = errors.Join(err, open.Close())
+			}
+			return err
+		}
+		if secure != nil {
+			l = tls.NewListener(l, secure)
+		}
+		s.listeners = append(s.listeners, l)
+	}
+	return nil
+}

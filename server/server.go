@@ -1,0 +1,121 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+
+	"porchlight/kv"
+	"porchlight/server/accounts"
+	"porchlight/server/changes"
+	"porchlight/server/clientapi"
+	"porchlight/server/e2ee"
+	"porchlight/server/rooms"
+	"porchlight/server/setup"
+	"porchlight/server/web"
+)
+
+// Server is the whole house. Its keepers are exported for the commands and the tests.
+type Server struct {
+	Config    Config
+	DB        *kv.DB
+	Setup     *setup.Keeper
+	Changes   *changes.Keeper
+	Accounts  *accounts.Keeper
+	Rooms     *rooms.Keeper
+	E2EE      *e2ee.Keeper
+	Handler   http.Handler // all doors
+	closing   chan struct{}
+	closeOnce sync.Once
+	ready     chan struct{} // closed once the doors are open
+	listeners []net.Listener
+	runners   []runner
+}
+
+// runner is a part that runs until its context ends.
+type runner struct {
+	name string
+	run  func(context.Context) error
+}
+
+// New opens the data and makes every part, but opens no door and starts nothing: that is
+// Run's. Close it when it is not needed any more.
+func New(ctx context.Context, c Config) (*Server, error) {
+	if err := c.fill(); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(c.Data, 0o700); err != nil {
+		return nil, err
+	}
+	s := &Server{Config: c, closing: make(chan struct{}), ready: make(chan struct{})}
+	db, err := kv.Open(kv.Options{Path: c.dbFile(), Log: c.Log, Now: c.Now})
+	if err != nil {
+		return nil, err
+	}
+	s.DB = db
+	if err := s.keepers(ctx); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	if err := s.doors(); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return s, nil
+}
+
+// keepers makes those that own tables, each after those that it asks.
+func (s *Server) keepers(ctx context.Context) (err error) {
+	c := s.Config
+	s.Setup, err = setup.New(ctx, setup.Config{DB: s.DB, ServerName: c.ServerName})
+	if err != nil {
+		return err
+	}
+	if s.Changes, err = changes.New(ctx, s.DB); err != nil {
+		return err
+	}
+	s.Accounts = accounts.New(accounts.Config{DB: s.DB, Setup: s.Setup, Changes: s.Changes, Now: c.Now, Log: c.Log})
+	keyID, key := s.Setup.SigningKey()
+	s.Rooms = rooms.New(rooms.Config{
+		DB: s.DB, Changes: s.Changes, Profiles: profiles{s.Accounts},
+		Server: s.Setup.ServerName(), KeyID: keyID, Key: key, DefaultVersion: c.RoomVersion, Now: c.Now,
+	})
+	s.E2EE = e2ee.New(e2ee.Config{DB: s.DB, Changes: s.Changes, Accounts: s.Accounts, Rooms: s.Rooms, Server: s.Setup.ServerName()})
+
+	s.Accounts.AddDeviceWitness(s.E2EE)
+	s.Accounts.AddProfileWitness(s.Rooms)
+	s.runs("database", s.DB.Run)
+	s.runs("accounts", s.Accounts.Run)
+	return nil
+}
+
+// runs adds a part that Run starts.
+func (s *Server) runs(name string, run func(context.Context) error) {
+	s.runners = append(s.runners, runner{name, run})
+}
+
+// doors makes the HTTP side.
+func (s *Server) doors() error {
+	c := s.Config
+	api := clientapi.New(clientapi.Config{DB: s.DB, Rooms: s.Rooms})
+	handler, err := web.New(web.Config{
+		DB: s.DB, Auth: doorkeeper{s.Accounts}, Once: doorkeeper{s.Accounts}, Log: c.Log, Now: c.Now,
+		RateLimitsOff: c.RateLimitsOff, TrustProxy: c.TrustProxy, OnInternalError: c.OnInternalError,
+	}, api.Routes())
+	if err != nil {
+		return fmt.Errorf("the table of operations: %w", err)
+	}
+	s.Handler = handler
+	return nil
+}
+
+// Close closes the data. Call it after Run has returned, or without Run.
+func (s *Server) Close() error {
+	s.stop()
+	return s.DB.Close()
+}
+
+// stop tells long polls to answer.
+func (s *Server) stop() { s.closeOnce.Do(func() { close(s.closing) }) }
