@@ -2,7 +2,6 @@ package device
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 )
@@ -17,10 +16,17 @@ func (b *Board) findCamera() error {
 		b.useTestPicture("by configuration")
 		return nil
 	case Auto:
+		if found, err := b.findV4L2(Auto); found || err != nil {
+			return err
+		}
+		if b.findRPiCam() {
+			return nil
+		}
 		b.useTestPicture("because no camera was found")
 		return nil
 	}
-	return errors.New("no camera")
+	_, err := b.findV4L2(b.cfg.Camera)
+	return err
 }
 
 func (b *Board) useTestPicture(why string) {
@@ -52,10 +58,49 @@ func (b *Board) findMicrophone() error {
 		b.useTestTone("by configuration")
 		return nil
 	case Auto:
-		b.useTestTone("because no microphone was found")
+		cards := listSoundCards(soundDir, soundProcDir, false)
+		if len(cards) == 0 {
+			b.useTestTone("because no microphone was found")
+			return nil
+		}
+		b.useMicrophone(cards[0])
 		return nil
 	}
-	return fmt.Errorf("no microphone")
+	card, err := b.findCard(b.cfg.Microphone, false)
+	if err != nil {
+		return err
+	}
+	b.useMicrophone(card)
+	return nil
+}
+
+// Where Linux keeps its sound cards, and what it tells of them.
+const (
+	soundDir     = "/dev/snd"
+	soundProcDir = "/proc/asound"
+)
+
+// findCard finds a sound card's device by the name in the configuration.
+func (b *Board) findCard(name string, playback bool) (soundCard, error) {
+	want, err := parseHW(name, soundProcDir)
+	if err != nil {
+		return soundCard{}, err
+	}
+	for _, c := range listSoundCards(soundDir, soundProcDir, playback) {
+		if c.card == want.card && c.device == want.device {
+			return c, nil
+		}
+	}
+	kind := "microphone"
+	if playback {
+		kind = "loudspeaker"
+	}
+	return soundCard{}, fmt.Errorf("device: there is no %s %s", kind, name)
+}
+
+func (b *Board) useMicrophone(c soundCard) {
+	b.say("The sound comes from the microphone %s (%s).", c, c.name)
+	b.useSound("microphone "+c.String(), func() (soundInput, error) { return openCapture(c.path(soundDir)) })
 }
 
 func (b *Board) useTestTone(why string) {
@@ -94,10 +139,27 @@ func (b *Board) findLoudspeaker() error {
 		b.useMeter("by configuration")
 		return nil
 	case Auto:
-		b.useMeter("because no loudspeaker was found")
+		cards := listSoundCards(soundDir, soundProcDir, true)
+		if len(cards) == 0 {
+			b.useMeter("because no loudspeaker was found")
+			return nil
+		}
+		b.useLoudspeaker(cards[0])
 		return nil
 	}
-	return fmt.Errorf("no loudspeaker")
+	card, err := b.findCard(b.cfg.Loudspeaker, true)
+	if err != nil {
+		return err
+	}
+	b.useLoudspeaker(card)
+	return nil
+}
+
+func (b *Board) useLoudspeaker(c soundCard) {
+	b.say("What callers say is played by the loudspeaker %s (%s).", c, c.name)
+	b.speaker = func(ctx context.Context) (player, error) {
+		return openPlayback(ctx, c.path(soundDir), b.cfg.Log, b.spawn)
+	}
 }
 
 func (b *Board) useMeter(why string) {

@@ -1,0 +1,119 @@
+package device
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+)
+
+// playbackQueue is how many packets wait for the card, besides those in its own
+// buffer. What comes faster pushes out the oldest.
+const playbackQueue = 5
+
+// playback is a loudspeaker. It implements player.
+type playback struct {
+	*pcm
+	log      *slog.Logger
+	resample *resampler
+	queue    chan []int16
+	quit     context.CancelFunc
+	done     chan struct{} // closed when the device is closed
+}
+
+// openPlayback opens a loudspeaker, which spawn runs.
+func openPlayback(ctx context.Context, path string, log *slog.Logger, spawn func(context.Context, func(context.Context)) error) (player, error) {
+	d, err := openPCM(path, true)
+	if err != nil {
+		return nil, err
+	}
+	runCtx, quit := context.WithCancel(context.Background())
+	p := &playback{
+		pcm:      d,
+		log:      log,
+		resample: newResampler(soundRate, d.format.rate),
+		queue:    make(chan []int16, playbackQueue),
+		quit:     quit,
+		done:     make(chan struct{}),
+	}
+	job := func(ctx context.Context) {
+		defer close(p.done)
+		stop := context.AfterFunc(ctx, quit)
+		defer stop()
+		if err := p.run(runCtx); err != nil {
+			log.Error("loudspeaker failed", "device", path, "err", err)
+		}
+	}
+	if err := spawn(ctx, job); err != nil {
+		quit()
+		return nil, fmt.Errorf("%w, %v", err, d.close())
+	}
+	return p, nil
+}
+
+// play implements player.
+func (p *playback) play(pcm []int16) bool {
+	block := append([]int16(nil), pcm...)
+	select {
+	case p.queue <- block:
+		return true
+	default:
+	}
+	select {
+	case <-p.queue: // the oldest makes room
+	default:
+	}
+	select {
+	case p.queue <- block:
+	default:
+	}
+	return false
+}
+
+// close stops the sound and returns when the card is free again.
+func (p *playback) close() error {
+	p.quit()
+	<-p.done
+	return nil
+}
+
+// run writes what is queued to the card until ctx ends.
+func (p *playback) run(ctx context.Context) (err error) {
+	defer func() {
+		if cerr := p.pcm.close(); err == nil {
+			err = cerr
+		}
+	}()
+	var pcm []int16
+	var raw []byte
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case block := <-p.queue:
+			pcm = p.resample.process(pcm[:0], block)
+			raw = p.format.encode(raw[:0], pcm)
+		}
+		if err := p.write(ctx, raw); err != nil {
+			return err
+		}
+	}
+}
+
+// write gives the card one packet. If the card ran dry it starts again when
+// enough has come together.
+func (p *playback) write(ctx context.Context, raw []byte) error {
+	for len(raw) > 0 && ctx.Err() == nil {
+		if err := p.file.SetWriteDeadline(time.Now().Add(alsaStall)); err != nil {
+			return err
+		}
+		n, err := p.file.Write(raw)
+		raw = raw[n:]
+		if err != nil {
+			if err := p.restart(err); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,290 @@
+package device
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"image"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/blackjack/webcam"
+)
+
+// Pixel formats of V4L2, as four characters in little-endian order.
+const (
+	formatH264  webcam.PixelFormat = 'H' | '2'<<8 | '6'<<16 | '4'<<24
+	formatMJPEG webcam.PixelFormat = 'M' | 'J'<<8 | 'P'<<16 | 'G'<<24
+	formatYUYV  webcam.PixelFormat = 'Y' | 'U'<<8 | 'Y'<<16 | 'V'<<24
+)
+
+// Controls of cameras that code by themselves. spec: linux/v4l2-controls.h
+const (
+	controlBitrate  webcam.ControlID = 0x009909CF
+	controlForceKey webcam.ControlID = 0x009909E5
+)
+
+const (
+	cameraBuffers = 4
+	// cameraStall is how many seconds in a row a camera may give nothing.
+	cameraStall = 5
+	// cameraBadFrames is how many broken pictures in a row a camera may give.
+	// Many give some when they start.
+	cameraBadFrames = 60
+)
+
+// notCameras are the names of video devices that are parts of a Raspberry Pi's
+// picture pipeline: they take pictures from memory, or raw ones that need libcamera.
+var notCameras = []string{"bcm2835-codec", "bcm2835-isp", "unicam", "rpivid", "rpi-hevc", "rp1-cfe", "pispbe"}
+
+// camera is what is known of a V4L2 device.
+type camera struct {
+	path, name string
+	h264       bool
+	picture    webcam.PixelFormat // the one to take plain pictures in, 0 if there is none
+}
+
+// probeCamera looks at a video device.
+func probeCamera(path string, width, height int) (camera, error) {
+	w, err := webcam.Open(path)
+	if err != nil {
+		return camera{}, fmt.Errorf("device: camera %s: %w", path, err)
+	}
+	defer w.Close()
+	c := camera{path: path}
+	if c.name, err = w.GetName(); err != nil {
+		return camera{}, fmt.Errorf("device: camera %s: %w", path, err)
+	}
+	formats := w.GetSupportedFormats()
+	_, c.h264 = formats[formatH264]
+	_, yuyv := formats[formatYUYV]
+	_, mjpeg := formats[formatMJPEG]
+	switch {
+	case yuyv && (!mjpeg || width*height <= defaultWidth*defaultHeight):
+		c.picture = formatYUYV // nothing to decode, and small enough for USB 2
+	case mjpeg:
+		c.picture = formatMJPEG
+	}
+	if !c.h264 && c.picture == 0 {
+		return camera{}, fmt.Errorf("device: camera %s (%s) gives none of H.264, MJPEG and YUYV", path, c.name)
+	}
+	return c, nil
+}
+
+// firstCamera is the first video device that is a camera of use.
+func (b *Board) firstCamera() (camera, bool) {
+	paths, err := filepath.Glob("/dev/video*")
+	if err != nil {
+		return camera{}, false // the pattern is right, so this cannot be
+	}
+	slices.SortFunc(paths, func(x, y string) int { // video2 before video10
+		if len(x) != len(y) {
+			return len(x) - len(y)
+		}
+		return strings.Compare(x, y)
+	})
+	for _, path := range paths {
+		c, err := probeCamera(path, b.cfg.Width, b.cfg.Height)
+		if err != nil {
+			b.cfg.Log.Debug("not a camera", "path", path, "err", err)
+			continue
+		}
+		internal := func(part string) bool { return strings.Contains(c.name, part) }
+		if !slices.ContainsFunc(notCameras, internal) && (c.h264 || haveVP8) {
+			return c, true
+		}
+	}
+	return camera{}, false
+}
+
+// findV4L2 takes the camera at path, or with path Auto the first there is. It
+// says whether there was one.
+func (b *Board) findV4L2(path string) (bool, error) {
+	if path == Auto {
+		c, ok := b.firstCamera()
+		if ok {
+			b.useCamera(c)
+		}
+		return ok, nil
+	}
+	c, err := probeCamera(path, b.cfg.Width, b.cfg.Height)
+	if err != nil {
+		return false, err
+	}
+	b.useCamera(c)
+	return true, nil
+}
+
+func (b *Board) useCamera(c camera) {
+	var hubs []*hub
+	var ways []string
+	if c.h264 {
+		hubs = append(hubs, newHub(string(H264), true, videoQueueFrames))
+		ways = append(ways, "H.264 as the camera makes it")
+	}
+	if c.picture != 0 && haveVP8 {
+		hubs = append(hubs, newHub(string(VP8), true, videoQueueFrames))
+		ways = append(ways, "VP8 made here")
+	}
+	if len(hubs) == 0 {
+		b.say("There is no picture: the camera %s (%s) makes no H.264, and this build without cgo lacks the VP8 encoder.", c.path, c.name)
+		return
+	}
+	b.say("The picture comes from the camera %s (%s), as %s.", c.path, c.name, strings.Join(ways, " or "))
+	b.video = b.newFeed("camera "+c.path, func(h *hub) (producer, error) { return b.openCamera(c, h) }, hubs...)
+	b.video.exclusive = true
+}
+
+func (b *Board) openCamera(c camera, h *hub) (producer, error) {
+	format := c.picture
+	if h.codec == string(H264) {
+		format = formatH264
+	}
+	v, err := b.openV4L2(c, format)
+	if err != nil {
+		return nil, err
+	}
+	if format == formatH264 {
+		v.setBitrate(b.cfg.Bitrate)
+		return &h264Producer{in: v264{v}, hub: h, bitrate: b.cfg.Bitrate, frame: time.Second / time.Duration(b.cfg.FPS)}, nil
+	}
+	return b.newVP8Producer(h, &vPicture{v4l2: v, every: time.Second / time.Duration(b.cfg.FPS)}), nil
+}
+
+// v4l2 is an open, running camera.
+type v4l2 struct {
+	cam           *webcam.Webcam
+	format        webcam.PixelFormat
+	width, height int
+}
+
+func (b *Board) openV4L2(c camera, format webcam.PixelFormat) (*v4l2, error) {
+	cam, err := webcam.Open(c.path)
+	if err != nil {
+		return nil, fmt.Errorf("device: camera %s: %w", c.path, err)
+	}
+	v := &v4l2{cam: cam, format: format}
+	if err := v.start(b.cfg.Width, b.cfg.Height, b.cfg.FPS); err != nil {
+		_ = cam.Close()
+		return nil, fmt.Errorf("device: camera %s: %w", c.path, err)
+	}
+	b.cfg.Log.Info("camera started", "path", c.path, "width", v.width, "height", v.height)
+	return v, nil
+}
+
+func (v *v4l2) start(width, height, fps int) error {
+	got, w, h, err := v.cam.SetImageFormat(v.format, uint32(width), uint32(height))
+	if err != nil {
+		return err
+	}
+	if got != v.format || w < 2 || h < 2 || w > maxPictureSide || h > maxPictureSide {
+		return fmt.Errorf("it answered with format %#x of %d×%d", uint32(got), w, h)
+	}
+	v.width, v.height = int(w), int(h)
+	// A camera that cannot change its rate goes on at its own.
+	_ = v.cam.SetFramerate(float32(fps))
+	if err := v.cam.SetBufferCount(cameraBuffers); err != nil {
+		return err
+	}
+	return v.cam.StartStreaming()
+}
+
+// frame waits for a frame and has use take it; the bytes are valid only inside use.
+func (v *v4l2) frame(ctx context.Context, use func(data []byte) error) (time.Time, error) {
+	for stalled := 0; ; {
+		if err := ctx.Err(); err != nil {
+			return time.Time{}, err
+		}
+		err := v.cam.WaitForFrame(1)
+		var timeout *webcam.Timeout
+		if errors.As(err, &timeout) {
+			if stalled++; stalled >= cameraStall {
+				return time.Time{}, fmt.Errorf("no picture for %d s", cameraStall)
+			}
+			continue
+		}
+		if err != nil {
+			return time.Time{}, err
+		}
+		at := time.Now()
+		data, index, err := v.cam.GetFrame()
+		if errors.Is(err, syscall.EAGAIN) {
+			continue // woken for nothing
+		}
+		if err != nil {
+			return time.Time{}, err
+		}
+		var useErr error
+		if len(data) > 0 {
+			useErr = use(data)
+		}
+		if err := v.cam.ReleaseFrame(index); err != nil {
+			return time.Time{}, err
+		}
+		if len(data) > 0 {
+			return at, useErr
+		}
+	}
+}
+
+func (v *v4l2) close() error { return v.cam.Close() }
+
+// forceKey and setBitrate ask for what many cameras do not know.
+func (v *v4l2) forceKey() { _ = v.cam.SetControl(controlForceKey, 1) }
+
+func (v *v4l2) setBitrate(bitsPerSecond int) {
+	_ = v.cam.SetControl(controlBitrate, int32(bitsPerSecond))
+}
+
+// v264 is a camera running in H.264. It implements h264Input.
+type v264 struct{ *v4l2 }
+
+func (v v264) next(ctx context.Context) (unit []byte, at time.Time, err error) {
+	at, err = v.frame(ctx, func(data []byte) error {
+		unit = slices.Clone(data)
+		return nil
+	})
+	return unit, at, err
+}
+
+// vPicture is a camera running in plain pictures. It implements pictureInput.
+type vPicture struct {
+	*v4l2
+	every time.Duration // between two pictures; what comes faster is left out
+	last  time.Time
+	pic   *image.YCbCr
+}
+
+func (v *vPicture) next(ctx context.Context) (*image.YCbCr, time.Time, error) {
+	if v.pic == nil {
+		v.pic = image.NewYCbCr(image.Rect(0, 0, v.width&^1, v.height&^1), image.YCbCrSubsampleRatio420)
+	}
+	for bad := 0; ; {
+		early := false
+		at, err := v.frame(ctx, func(data []byte) error {
+			// Some slack, as cameras are not that regular.
+			if early = time.Since(v.last) < v.every*3/4; early {
+				return nil
+			}
+			if v.format == formatMJPEG {
+				return decodeMJPEG(v.pic, data, v.width, v.height)
+			}
+			return yuyvToI420(v.pic, data, v.width)
+		})
+		switch {
+		case early && err == nil:
+		case errors.Is(err, errBadPicture):
+			if bad++; bad >= cameraBadFrames {
+				return nil, time.Time{}, fmt.Errorf("%d broken pictures in a row, the last: %w", bad, err)
+			}
+		case err != nil:
+			return nil, time.Time{}, err
+		default:
+			v.last = at
+			return v.pic, at, nil
+		}
+	}
+}

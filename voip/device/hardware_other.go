@@ -1,0 +1,23 @@
+//go:build !linux
+
+package device
+
+import (
+	"context"
+	"log/slog"
+)
+
+// Cameras and sound cards are found on Linux only.
+
+func openCapture(path string) (soundInput, error) { return nil, ErrUnsupported }
+
+func openPlayback(context.Context, string, *slog.Logger, func(context.Context, func(context.Context)) error) (player, error) {
+	return nil, ErrUnsupported
+}
+
+func (b *Board) findV4L2(path string) (bool, error) {
+	if path == Auto {
+		return false, nil
+	}
+	return false, ErrUnsupported
+}
