@@ -71,7 +71,6 @@ var (
 
 	// ephemeral.
 	Receipts    = &Keyspace{50, "receipts", parts("room", Text, "user", Text, "type", Text, "thread", Text), "server/ephemeral", main, "how far a user has read"}
-	ReadMarkers = &Keyspace{51, "read_positions", parts("user", Text, "room", Text, "thread", Text), "server/ephemeral", main, "the timeline position up to which a user has read"}
 
 	// e2ee.
 	DeviceKeys    = &Keyspace{60, "device_keys", parts("user", Text, "device", Text), "server/e2ee", main, "a device's identity keys, as JSON"}
@@ -102,7 +101,7 @@ func Ledger() []*Keyspace {
 		Users, Devices, AccessTokens, RefreshTokens, DeviceTokens, AccountData, Filters,
 		OnceAnswers, OnceExpiry, RegTokens, Threepids, LoginTokens,
 		Rooms, Events, EventIDs, State, StateHistory, Memberships, Aliases, RoomAliases, PublicRooms, Relations,
-		Receipts, ReadMarkers,
+		Receipts,
 		DeviceKeys, OneTimeKeys, FallbackKeys, CrossSigning, KeySignatures, ToDevice, KeyCounts, BackupVersion, BackupKeys,
 		PushRules, MediaItems, MediaBlobs, BoardSettings,
 	}
