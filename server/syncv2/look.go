@@ -1,0 +1,283 @@
+package syncv2
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+
+	"porchlight/kv"
+	"porchlight/server/changes"
+	"porchlight/server/ephemeral"
+	"porchlight/server/matrix"
+	"porchlight/server/rooms"
+)
+
+// look gathers one answer in one read transaction.
+func (v *View) look(ctx context.Context, q *query) (*Response, error) {
+	var res *Response
+	count := v.Ephemeral.Counter() // before reading: rather tell a thing twice than never
+	err := v.DB.View(ctx, func(tx *kv.ReadTx) error {
+		l := &looker{v: v, r: tx, q: q, since: q.since, first: q.first, upTo: v.Changes.Last(tx)}
+		if l.since.Position > l.upTo {
+			// The file was restored from an older copy: what the client has heard of
+			// did not happen. Only everything anew is right.
+			l.since, l.first = Token{}, true
+		}
+		l.res = &Response{Rooms: Rooms{
+			Join: map[matrix.RoomID]*JoinedRoom{}, Invite: map[matrix.RoomID]*InvitedRoom{},
+			Knock: map[matrix.RoomID]*KnockedRoom{}, Leave: map[matrix.RoomID]*LeftRoom{},
+		}}
+		res = l.res
+		res.next = Token{Position: l.upTo, ToDevice: l.upTo, Boot: v.Ephemeral.Boot(), Count: count}
+		return l.gather()
+	})
+	return res, err
+}
+
+// looker gathers one answer.
+type looker struct {
+	v     *View
+	r     kv.Reader
+	q     *query
+	since Token
+	first bool
+	upTo  changes.Position // what this transaction sees
+
+	news     *news
+	typing   map[matrix.RoomID][]matrix.UserID
+	receipts map[matrix.RoomID][]ephemeral.Receipt
+	presence []ephemeral.Presence
+	ignored  map[matrix.UserID]bool
+	res      *Response
+}
+
+// roomNews is what a scan of the change log found about a room.
+type roomNews struct {
+	events      bool
+	accountData []string // types
+}
+
+// news is what a scan of the change log found for a user and device.
+type news struct {
+	rooms       map[matrix.RoomID]*roomNews
+	accountData []string
+	deviceLists bool
+	toDevice    bool
+	keyCounts   bool
+}
+
+func (n *news) room(id matrix.RoomID) *roomNews {
+	if n.rooms[id] == nil {
+		n.rooms[id] = &roomNews{}
+	}
+	return n.rooms[id]
+}
+
+// scan reads the change log behind the token.
+func (l *looker) scan() *news {
+	n := &news{rooms: map[matrix.RoomID]*roomNews{}}
+	me := l.q.Viewer
+	for _, c := range l.v.Changes.Since(l.r, l.since.Position) {
+		switch c.Kind {
+		case changes.Event:
+			n.room(c.Room).events = true
+		case changes.AccountData:
+			if c.User != me.User {
+				continue
+			}
+			types := &n.accountData
+			if c.Room != "" {
+				types = &n.room(c.Room).accountData
+			}
+			if !slices.Contains(*types, c.Key) {
+				*types = append(*types, c.Key)
+			}
+		case changes.DeviceList:
+			n.deviceLists = n.deviceLists || c.Key == "" || c.Key == string(me.User)
+		case changes.ToDevice:
+			n.toDevice = n.toDevice || c.User == me.User && c.Device == me.Device
+		case changes.KeyCount:
+			n.keyCounts = n.keyCounts || c.User == me.User && c.Device == me.Device
+		}
+	}
+	return n
+}
+
+func (l *looker) gather() error {
+	l.readIgnored()
+	l.news = &news{}
+	if l.first {
+		l.v.members.forget(l.q.Viewer)
+	} else {
+		l.news = l.scan()
+	}
+	l.readMoment()
+	for _, part := range []func() error{l.allRooms, l.others, l.globalData, l.toDevice, l.keys} {
+		if err := part(); err != nil {
+			return err
+		}
+	}
+	l.res.NextBatch = l.res.next.String()
+	return nil
+}
+
+// allRooms tells of the rooms that have news, or of all.
+func (l *looker) allRooms() error {
+	if l.first || l.q.FullState {
+		for room, m := range l.v.Rooms.Memberships(l.r, l.q.Viewer.User) {
+			if err := l.room(room, m, l.news.rooms[room]); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	for room, n := range l.news.rooms {
+		m, ok := l.v.Rooms.MembershipRow(l.r, room, l.q.Viewer.User)
+		if !ok {
+			continue
+		}
+		if err := l.room(room, m, n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// room tells of one room; n is nil if the change log says nothing about it.
+func (l *looker) room(room matrix.RoomID, m rooms.Membership, n *roomNews) error {
+	if !l.q.filter.Room.MatchRoom(room) {
+		return nil
+	}
+	if n == nil {
+		n = &roomNews{}
+	}
+	fresh := l.first || m.Position > l.since.Position // the user does not know of m yet
+	switch m.State {
+	case "join":
+		return l.joined(room, m, n)
+	case "invite":
+		if fresh && !l.invitedByIgnored(room, m) {
+			l.res.Rooms.Invite[room] = &InvitedRoom{l.stripped(room)}
+			l.res.news = true
+		}
+	case "knock":
+		if fresh {
+			l.res.Rooms.Knock[room] = &KnockedRoom{l.stripped(room)}
+			l.res.news = true
+		}
+	default:
+		if l.first || l.q.FullState && !fresh {
+			if l.q.filter.Room.IncludeLeave && !m.Forgotten {
+				return l.left(room, m, n)
+			}
+			return nil
+		}
+		if fresh {
+			return l.left(room, m, n)
+		}
+	}
+	return nil
+}
+
+func (l *looker) stripped(room matrix.RoomID) StrippedEvents {
+	return StrippedEvents{l.v.Rooms.StrippedState(l.r, room, l.q.Viewer.User)}
+}
+
+func (l *looker) invitedByIgnored(room matrix.RoomID, m rooms.Membership) bool {
+	e, ok := l.v.Rooms.EventAt(l.r, room, m.Position)
+	return ok && l.ignored[e.Sender]
+}
+
+// readIgnored reads whom the user does not want to hear (spec: ignoring users).
+func (l *looker) readIgnored() {
+	content, ok := l.v.Accounts.AccountData(l.r, l.q.Viewer.User, "", "m.ignored_user_list")
+	if !ok {
+		return
+	}
+	var list struct {
+		Users map[matrix.UserID]json.RawMessage `json:"ignored_users"`
+	}
+	if json.Unmarshal(content, &list) != nil {
+		return // the user's own data, of any form: it ignores nobody
+	}
+	l.ignored = map[matrix.UserID]bool{}
+	for user := range list.Users {
+		l.ignored[user] = true
+	}
+}
+
+// globalData tells the account data that belongs to no room.
+func (l *looker) globalData() error {
+	told := l.accountData("", l.q.filter.AccountData.Match, l.first, l.news.accountData)
+	if len(told) > 0 {
+		l.res.AccountData = &Events{told}
+		l.res.news = true
+	}
+	return nil
+}
+
+// accountData is the account data of a room or of none: all of it, or that of some types.
+func (l *looker) accountData(room matrix.RoomID, match func(string, matrix.UserID) bool, all bool, types []string) []any {
+	told := []any{}
+	if all {
+		for t, content := range l.v.Accounts.AllAccountData(l.r, l.q.Viewer.User, room) {
+			if match(t, "") {
+				told = append(told, contentEvent{t, content})
+			}
+		}
+		return told
+	}
+	for _, t := range types {
+		content, ok := l.v.Accounts.AccountData(l.r, l.q.Viewer.User, room, t)
+		if !ok {
+			content = json.RawMessage(`{}`) // deleted, as the standard shows it
+		}
+		if match(t, "") {
+			told = append(told, contentEvent{t, content})
+		}
+	}
+	return told
+}
+
+// toDevice tells the messages to the device, and how far in the token.
+func (l *looker) toDevice() error {
+	me := l.q.Viewer
+	if me.Device == "" || !l.first && !l.news.toDevice && l.since.ToDevice == l.since.Position {
+		return nil
+	}
+	messages, next, err := l.v.Crypto.ToDevice(l.r, me.User, me.Device, l.since.ToDevice, l.upTo, maxToDevice)
+	if err != nil {
+		return err
+	}
+	l.res.next.ToDevice = next
+	if len(messages) > 0 {
+		told := &Events{}
+		for _, m := range messages {
+			told.Events = append(told.Events, m)
+		}
+		l.res.ToDevice, l.res.news = told, true
+	}
+	return nil
+}
+
+// keys tells what end-to-end encryption needs (spec: e2e extensions to sync).
+func (l *looker) keys() error {
+	me := l.q.Viewer
+	l.res.OneTimeKeys, l.res.UnusedFallback = map[string]int{}, []string{}
+	if me.Device != "" {
+		l.res.OneTimeKeys = l.v.Crypto.KeyCounts(l.r, me.User, me.Device)
+		l.res.UnusedFallback = l.v.Crypto.UnusedFallback(l.r, me.User, me.Device)
+	}
+	if l.news.keyCounts {
+		l.res.news = true
+	}
+	if l.first || !l.news.deviceLists {
+		return nil
+	}
+	changed, left := l.v.Crypto.DeviceListChanges(l.r, me.User, l.since.Position, l.upTo)
+	if len(changed)+len(left) > 0 {
+		l.res.DeviceLists = &DeviceLists{changed, left}
+		l.res.news = true
+	}
+	return nil
+}

@@ -1,0 +1,131 @@
+package syncv2
+
+import (
+	"slices"
+
+	"porchlight/server/changes"
+	"porchlight/server/history"
+	"porchlight/server/matrix"
+	"porchlight/server/rooms"
+)
+
+// stateID names a piece of state.
+type stateID struct{ eventType, key string }
+
+// stretch is what an answer tells of a room's timeline, and what it has to know of the
+// events that it leaves out.
+type stretch struct {
+	room    matrix.RoomID
+	from    changes.Position // what the client knows of; 0: nothing
+	start   changes.Position // right before the first event told
+	end     changes.Position
+	events  []*rooms.Event // oldest first
+	limited bool
+
+	told map[changes.Position]bool
+	// The newest state events of each kind behind from: up to the end, and up to the
+	// start. Only kept where the client knows the state at from.
+	latest, before map[stateID]*rooms.Event
+	members        bool // some of them are about members
+}
+
+// walk reads a room backwards from the end to from. Without delta, the walk ends when the
+// timeline is long enough; with it, it goes on to find what changed of the state behind
+// from. stateEnd is where the state ends that the user may know: the end, or earlier for
+// who left.
+func (l *looker) walk(room matrix.RoomID, m rooms.Membership, from, stateEnd, end changes.Position, delta bool) *stretch {
+	s := newStretch(room, from, end)
+	filter := &l.q.filter.Room.Timeline
+	limit := filter.Max(DefaultTimeline, l.v.MaxTimeline)
+	enough := filter.Nothing()
+	read := 0
+	for e := range l.v.Rooms.Backwards(l.r, room, end) {
+		if e.Position <= from {
+			break
+		}
+		if read++; read > l.v.ScanLimit {
+			if !enough {
+				enough, s.limited, s.start = true, true, e.Position
+			}
+			if delta { // a long way: the history of the state is shorter
+				for e := range l.v.Rooms.StateBetween(l.r, room, from, min(e.Position, stateEnd)) {
+					s.note(e)
+				}
+			}
+			break
+		}
+		if !enough && filter.MatchEvent(e) && l.wants(e, m) {
+			if len(s.events) == limit {
+				enough, s.limited = true, true
+			} else {
+				s.events = append(s.events, e)
+				s.told[e.Position] = true
+				s.start = e.Position - 1
+			}
+		}
+		if enough && !delta {
+			break
+		}
+		if e.IsState() && (e.Position <= stateEnd || e.Is("m.room.member", string(l.q.Viewer.User))) {
+			s.note(e)
+		}
+	}
+	slices.Reverse(s.events)
+	return s
+}
+
+func newStretch(room matrix.RoomID, from, end changes.Position) *stretch {
+	return &stretch{room: room, from: from, start: end, end: end, told: map[changes.Position]bool{},
+		latest: map[stateID]*rooms.Event{}, before: map[stateID]*rooms.Event{}}
+}
+
+// note keeps a state event if it is the newest of its kind.
+func (s *stretch) note(e *rooms.Event) {
+	id := stateID{e.Type, *e.StateKey}
+	if s.latest[id] == nil {
+		s.latest[id] = e
+	}
+	if e.Position <= s.start && s.before[id] == nil {
+		s.before[id] = e
+	}
+	s.members = s.members || e.Type == "m.room.member"
+}
+
+// wants says whether the user may see the event and wants to.
+func (l *looker) wants(e *rooms.Event, m rooms.Membership) bool {
+	if !e.IsState() && l.ignored[e.Sender] {
+		return false
+	}
+	if m.State == "join" && e.Position >= m.Position {
+		return true // in the room from then on: no need to look further
+	}
+	return l.v.Rooms.Visible(l.r, l.q.Viewer.User, e)
+}
+
+// timeline is the stretch as it is told.
+func (l *looker) timeline(s *stretch) (Timeline, error) {
+	events, err := l.show(s.events)
+	return Timeline{Events: events, Limited: s.limited, PrevBatch: history.Token(s.start)}, err
+}
+
+// show writes events as the filter wants them.
+func (l *looker) show(events []*rooms.Event) ([]any, error) {
+	shown := make([]any, len(events))
+	for i, e := range events {
+		if l.q.filter.EventFormat == "federation" {
+			shown[i] = rawEvent(e.PDU)
+		} else {
+			c := l.v.Rooms.ClientEvent(l.r, e, l.q.Viewer)
+			c.RoomID = ""
+			shown[i] = &c
+		}
+		if l.q.fields == nil {
+			continue
+		}
+		var err error
+		if shown[i], err = l.q.fields.cut(shown[i]); err != nil {
+			return nil, err
+		}
+	}
+	return shown, nil
+}
