@@ -70,7 +70,7 @@ var (
 	Relations    = &Keyspace{39, "relations", parts("event", Text, "position", Number), "server/history", main, "an event that relates to this one"}
 
 	// ephemeral.
-	Receipts    = &Keyspace{50, "receipts", parts("room", Text, "user", Text, "type", Text, "thread", Text), "server/ephemeral", main, "how far a user has read"}
+	Receipts = &Keyspace{50, "receipts", parts("room", Text, "user", Text, "type", Text, "thread", Text), "server/ephemeral", main, "how far a user has read"}
 
 	// e2ee.
 	DeviceKeys    = &Keyspace{60, "device_keys", parts("user", Text, "device", Text), "server/e2ee", main, "a device's identity keys, as JSON"}
