@@ -131,6 +131,9 @@ func (c *rpicam) next(ctx context.Context) ([]byte, time.Time, error) {
 				return nil, time.Time{}, fmt.Errorf("no picture for %v: %s", rpicamStall, c.stderr)
 			}
 		default:
+			if unit := c.units.next(true); unit != nil {
+				return unit, last, nil
+			}
 			return nil, time.Time{}, fmt.Errorf("%s ended: %w: %s", rpicamName, err, c.stderr)
 		}
 	}
