@@ -18,7 +18,12 @@ func (d doorkeeper) Authenticate(r kv.Reader, token string, now time.Time) (web.
 	if err != nil {
 		return web.Requester{}, err
 	}
-	return web.Requester{User: s.User, Device: s.Device, Guest: s.Guest, Owner: s.Owner}, nil
+	return web.Requester{User: s.User, Device: s.Device, Guest: s.Guest, Owner: s.Owner, Locked: s.Locked}, nil
+}
+
+// Seen is web.Config.Seen.
+func (d doorkeeper) Seen(who web.Requester, ip string, now time.Time) {
+	d.accounts.Seen(who.User, who.Device, ip, now)
 }
 
 // Answer implements web.OnceStore.

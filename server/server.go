@@ -102,6 +102,7 @@ func (s *Server) doors() error {
 	api := clientapi.New(clientapi.Config{DB: s.DB, Rooms: s.Rooms})
 	handler, err := web.New(web.Config{
 		DB: s.DB, Auth: doorkeeper{s.Accounts}, Once: doorkeeper{s.Accounts}, Log: c.Log, Now: c.Now,
+		Seen:          doorkeeper{s.Accounts}.Seen,
 		RateLimitsOff: c.RateLimitsOff, TrustProxy: c.TrustProxy, OnInternalError: c.OnInternalError,
 	}, api.Routes())
 	if err != nil {

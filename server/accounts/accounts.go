@@ -16,6 +16,7 @@ package accounts
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"log/slog"
 	"time"
 
@@ -116,6 +117,7 @@ func New(c Config) *Keeper {
 		hasher:        newHasher(c.Hashing),
 		accessLife:    cmp.Or(c.AccessTokenLife, DefaultAccessTokenLife),
 	}
+	rand.Read(k.uia.key[:]) // never fails: see crypto/rand
 	c.DB.AddCheck("accounts", k.check)
 	return k
 }

@@ -151,12 +151,13 @@ type Session struct {
 	Guest     bool
 	Owner     bool // owner of the house
 	Suspended bool // may read and leave only
+	Locked    bool // may do nothing but log out
 }
 
 // Authenticate finds the holder of an access token: two reads by key, so there is no
-// cache that a logout would have to reach. The errors are M_UNKNOWN_TOKEN, with
-// soft_logout if the token has merely expired, and M_USER_LOCKED; with the latter, the
-// session is returned all the same, for those operations that a locked user may use.
+// cache that a logout would have to reach. The error is M_UNKNOWN_TOKEN, with
+// soft_logout if the token has merely expired. That the account is locked is no error
+// here, since a locked user may still log out.
 func (k *Keeper) Authenticate(r kv.Reader, token string, now time.Time) (Session, error) {
 	hash := hashToken(token)
 	t, ok := k.accessTokens.Get(r, hash)
@@ -173,11 +174,10 @@ func (k *Keeper) Authenticate(r kv.Reader, token string, now time.Time) (Session
 	if len(t.Supersedes) != 0 {
 		k.supersede(hash, DeviceKey{t.User, t.Device}, t.Supersedes)
 	}
-	s := Session{User: t.User, Device: t.Device, Guest: user.Guest, Owner: t.User == k.setup.Owner(r), Suspended: user.Suspended}
-	if user.Locked {
-		return s, matrix.UserLocked()
-	}
-	return s, nil
+	return Session{
+		User: t.User, Device: t.Device, Guest: user.Guest, Owner: t.User == k.setup.Owner(r),
+		Suspended: user.Suspended, Locked: user.Locked,
+	}, nil
 }
 
 // supersede voids the refresh token that an access token was got with, now that the

@@ -2,8 +2,10 @@ package accounts
 
 import (
 	"context"
+	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"slices"
 	"sync"
@@ -30,11 +32,11 @@ const (
 // Operation is a request that is only done after interactive authentication (spec:
 // client-server API, user-interactive authentication API).
 type Operation struct {
-	Name  string          // operationId, with what its path names
-	User  matrix.UserID   // who asks and has to prove it; empty: nobody is logged in
-	Body  json.RawMessage // what is asked; "auth" in it is not looked at
-	Flows [][]string      // ways to do it, each a row of stages
-	IP    string          // who asks, to slow down those who guess passwords
+	Name  string        // operationId
+	User  matrix.UserID // who asks and has to prove it; empty: nobody is logged in
+	About any           // what exactly is asked, as JSON would have it: stages hold for this only
+	Flows [][]string    // ways to do it, each a row of stages
+	IP    string        // who asks, to slow down those who guess passwords
 }
 
 // Proof is what a completed authentication has shown.
@@ -45,7 +47,7 @@ type Proof struct {
 
 // uiaSession is a client on its way through the stages. It holds no password.
 type uiaSession struct {
-	binding   [sha256.Size]byte // operation and body that it is good for
+	binding   [sha256.Size]byte // what it is good for
 	completed []string
 	proof     Proof
 	expires   time.Time
@@ -53,6 +55,8 @@ type uiaSession struct {
 
 // interactive holds the sessions, in memory only: after a restart clients begin again.
 type interactive struct {
+	key [32]byte // random; for the bindings, which may be of passwords
+
 	mu       sync.Mutex
 	sessions map[string]*uiaSession
 }
@@ -72,7 +76,7 @@ type authData struct {
 // session is then spent. Else the error is the 401 that tells the client how to go on,
 // or M_BAD_JSON, or M_LIMIT_EXCEEDED. It must not be called in a transaction.
 func (k *Keeper) Interact(ctx context.Context, op Operation, auth json.RawMessage) (Proof, error) {
-	binding, err := op.binding()
+	binding, err := k.uia.binding(op)
 	if err != nil {
 		return Proof{}, err
 	}
@@ -110,25 +114,15 @@ func (k *Keeper) Interact(ctx context.Context, op Operation, auth json.RawMessag
 	return Proof{}, k.uia.challenge(op, a.Session, nil)
 }
 
-// binding ties a session to the operation, the user and the body, so that what was
+// binding ties a session to the operation, the user and what is asked, so that what was
 // approved is what is done.
-func (op Operation) binding() (sum [sha256.Size]byte, err error) {
-	body := matrix.Object{}
-	if len(op.Body) != 0 {
-		if body, err = matrix.ParseObject(op.Body); err != nil {
-			return sum, err
-		}
-		delete(body, "auth")
-	}
-	canonical, err := matrix.CanonicalLenient(body.Encode())
+func (u *interactive) binding(op Operation) (sum [sha256.Size]byte, err error) {
+	text, err := json.Marshal([]any{op.Name, op.User, op.About})
 	if err != nil {
-		return sum, err
+		return sum, fmt.Errorf("bind the authentication of %s: %w", op.Name, err)
 	}
-	h := sha256.New()
-	for _, part := range []string{op.Name, string(op.User), string(canonical)} {
-		h.Write([]byte(part))
-		h.Write([]byte{0})
-	}
+	h := hmac.New(sha256.New, u.key[:])
+	h.Write(text)
 	return [sha256.Size]byte(h.Sum(nil)), nil
 }
 
