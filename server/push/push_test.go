@@ -1,0 +1,198 @@
+package push
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+
+	"porchlight/kv"
+	"porchlight/kv/kvtest"
+	"porchlight/server/changes"
+	"porchlight/server/matrix"
+)
+
+const alice matrix.UserID = "@alice:example.org"
+
+type fixture struct {
+	*testing.T
+	db *kv.DB
+	c  *changes.Keeper
+	k  *Keeper
+}
+
+func setUp(t *testing.T) *fixture {
+	db := kvtest.Open(t)
+	c, err := changes.New(t.Context(), db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &fixture{t, db, c, New(db, c)}
+}
+
+func (f *fixture) rules() (all Ruleset) {
+	f.Helper()
+	kvtest.View(f, f.db, func(tx *kv.ReadTx) { all = f.k.Rules(tx, alice) })
+	return all
+}
+
+func (f *fixture) do(fn func(tx *kv.WriteTx) error) error {
+	return f.db.Update(f.Context(), fn)
+}
+
+func (f *fixture) set(kind, id string, at Place) {
+	f.Helper()
+	pattern := "cake"
+	if err := f.do(func(tx *kv.WriteTx) error {
+		return f.k.SetRule(tx, alice, kind, Rule{ID: id, Actions: raw(`["notify"]`), Pattern: &pattern}, at)
+	}); err != nil {
+		f.Fatal(err)
+	}
+}
+
+func names(rules []Rule) string {
+	var all []string
+	for _, r := range rules {
+		all = append(all, strings.TrimPrefix(r.ID, ".m.rule."))
+	}
+	return strings.Join(all, " ")
+}
+
+func TestPredefinedRulesInTheStandardsOrder(t *testing.T) {
+	f := setUp(t)
+	all := f.rules()
+	if got := names(all.Override); got != "master suppress_notices invite_for_me member_event is_user_mention is_room_mention tombstone reaction room.server_acl suppress_edits" {
+		t.Errorf("override: %s", got)
+	}
+	if got := names(all.Underride); got != "call encrypted_room_one_to_one room_one_to_one message encrypted" {
+		t.Errorf("underride: %s", got)
+	}
+	if all.Content == nil || all.Room == nil || all.Sender == nil {
+		t.Error("kinds without rules have to be empty lists")
+	}
+	for _, rule := range slices.Concat(all.Override, all.Underride) {
+		if !rule.Default || rule.Enabled == (rule.ID == master) {
+			t.Errorf("%+v", rule)
+		}
+		if err := checkActions(rule.Actions); err != nil {
+			t.Errorf("%s: %v", rule.ID, err)
+		}
+		if err := checkConditions(rule.Conditions); err != nil {
+			t.Errorf("%s: %v", rule.ID, err)
+		}
+	}
+	kvtest.View(t, f.db, func(tx *kv.ReadTx) {
+		raw, err := f.k.Content(tx, alice)
+		if err != nil || !json.Valid(raw) || !strings.Contains(string(raw), `"value":"@alice:example.org"`) {
+			t.Errorf("%s %v", raw, err)
+		}
+	})
+}
+
+func TestOwnRulesComeBeforeThePredefined(t *testing.T) {
+	f := setUp(t)
+	f.set(Override, "a", Place{})
+	f.set(Override, "b", Place{})
+	f.set(Override, "c", Place{After: "b"})
+	f.set(Override, "d", Place{Before: "a"})
+	if got := names(f.rules().Override); !strings.HasPrefix(got, "master b c d a suppress_notices") {
+		t.Error(got)
+	}
+	f.set(Override, "c", Place{}) // stays
+	f.set(Override, "a", Place{Before: "b", After: "c"})
+	if got := names(f.rules().Override); !strings.HasPrefix(got, "master a b c d suppress_notices") {
+		t.Error(got)
+	}
+	before := f.c.Published()
+	if err := f.do(func(tx *kv.WriteTx) error { return f.k.DeleteRule(tx, alice, Override, "b") }); err != nil {
+		t.Fatal(err)
+	}
+	kvtest.View(t, f.db, func(tx *kv.ReadTx) {
+		for _, c := range f.c.Since(tx, before) {
+			if c.Kind != changes.AccountData || c.User != alice || c.Key != "m.push_rules" {
+				t.Errorf("%+v", c)
+			}
+		}
+	})
+	if f.c.Published() == before || names(f.rules().Override[:4]) != "master a c d" {
+		t.Error(names(f.rules().Override))
+	}
+}
+
+func TestEnablingAndActions(t *testing.T) {
+	f := setUp(t)
+	f.set(Content, "cake", Place{})
+	get := func(kind, id string) (rule Rule) {
+		kvtest.View(t, f.db, func(tx *kv.ReadTx) {
+			var err error
+			if rule, err = f.k.Rule(tx, alice, kind, id); err != nil {
+				t.Fatal(err)
+			}
+		})
+		return rule
+	}
+	for kind, id := range map[string]string{Content: "cake", Underride: ".m.rule.message"} {
+		for _, enabled := range []bool{false, true, false} {
+			if err := f.do(func(tx *kv.WriteTx) error { return f.k.SetEnabled(tx, alice, kind, id, enabled) }); err != nil {
+				t.Fatal(err)
+			}
+			if get(kind, id).Enabled != enabled {
+				t.Errorf("%s is not %t", id, enabled)
+			}
+		}
+		if err := f.do(func(tx *kv.WriteTx) error {
+			return f.k.SetActions(tx, alice, kind, id, raw(`["notify",{"set_tweak":"highlight"}]`))
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if rule := get(kind, id); string(rule.Actions) != `["notify",{"set_tweak":"highlight"}]` || rule.Enabled {
+			t.Errorf("%+v", rule)
+		}
+	}
+	f.set(Content, "cake", Place{})
+	if get(Content, "cake").Enabled {
+		t.Error("changing a disabled rule enabled it")
+	}
+}
+
+func TestRefusedRules(t *testing.T) {
+	f := setUp(t)
+	long := strings.Repeat("x", maxPattern+1)
+	short := "x"
+	for name, c := range map[string]struct {
+		kind string
+		rule Rule
+		at   Place
+		code string
+	}{
+		"kind":            {"overdrive", Rule{ID: "a", Actions: raw(`[]`)}, Place{}, "M_INVALID_PARAM"},
+		"predefined":      {Override, Rule{ID: ".a", Actions: raw(`[]`)}, Place{}, "M_INVALID_PARAM"},
+		"slash":           {Override, Rule{ID: "a/b", Actions: raw(`[]`)}, Place{}, "M_INVALID_PARAM"},
+		"backslash":       {Override, Rule{ID: `a\b`, Actions: raw(`[]`)}, Place{}, "M_INVALID_PARAM"},
+		"long name":       {Override, Rule{ID: long, Actions: raw(`[]`)}, Place{}, "M_INVALID_PARAM"},
+		"no actions":      {Override, Rule{ID: "a"}, Place{}, "M_BAD_JSON"},
+		"action":          {Override, Rule{ID: "a", Actions: raw(`["explode"]`)}, Place{}, "M_INVALID_PARAM"},
+		"number":          {Override, Rule{ID: "a", Actions: raw(`[7]`)}, Place{}, "M_BAD_JSON"},
+		"tweak":           {Override, Rule{ID: "a", Actions: raw(`[{}]`)}, Place{}, "M_INVALID_PARAM"},
+		"condition":       {Override, Rule{ID: "a", Actions: raw(`[]`), Conditions: raw(`[{}]`)}, Place{}, "M_MISSING_PARAM"},
+		"no pattern":      {Content, Rule{ID: "a", Actions: raw(`[]`)}, Place{}, "M_MISSING_PARAM"},
+		"long pattern":    {Content, Rule{ID: "a", Actions: raw(`[]`), Pattern: &long}, Place{}, "M_TOO_LARGE"},
+		"unknown before":  {Content, Rule{ID: "a", Actions: raw(`[]`), Pattern: &short}, Place{Before: "b"}, "M_UNKNOWN"},
+		"predefined next": {Override, Rule{ID: "a", Actions: raw(`[]`)}, Place{After: master}, "M_UNKNOWN"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := f.do(func(tx *kv.WriteTx) error { return f.k.SetRule(tx, alice, c.kind, c.rule, c.at) })
+			if !matrix.IsCode(err, c.code) {
+				t.Errorf("got %v, want %s", err, c.code)
+			}
+		})
+	}
+	for name, err := range map[string]error{
+		"M_NOT_FOUND":     f.do(func(tx *kv.WriteTx) error { return f.k.DeleteRule(tx, alice, Room, "x") }),
+		"M_INVALID_PARAM": f.do(func(tx *kv.WriteTx) error { return f.k.DeleteRule(tx, alice, Override, master) }),
+	} {
+		if !matrix.IsCode(err, name) {
+			t.Errorf("got %v, want %s", err, name)
+		}
+	}
+}
