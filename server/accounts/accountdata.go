@@ -62,20 +62,25 @@ func (k *Keeper) SetAccountData(tx *kv.WriteTx, user matrix.UserID, room matrix.
 	return k.StoreAccountData(tx, user, room, typ, content)
 }
 
-// StoreAccountData writes account data and tells the user's devices, if it is other
-// than before. The errors are M_BAD_JSON if content is no object, M_INVALID_PARAM,
+// StoreAccountData writes account data, in canonical form, and tells the user's devices
+// if it is other than before. The errors are M_BAD_JSON if content is no object, M_INVALID_PARAM,
 // M_TOO_LARGE, M_NOT_FOUND if there is no such user, M_FORBIDDEN if there are too many types.
 func (k *Keeper) StoreAccountData(tx *kv.WriteTx, user matrix.UserID, room matrix.RoomID, typ string, content json.RawMessage) error {
 	switch {
 	case typ == "" || len(typ) > matrix.MaxIDBytes:
 		return matrix.InvalidParam(fmt.Sprintf("a type has 1 to %d bytes", matrix.MaxIDBytes))
-	case len(content) > MaxAccountDataBytes:
-		return matrix.TooLarge(fmt.Sprintf("account data of a type may have at most %d bytes", MaxAccountDataBytes))
 	case !k.Exists(tx, user):
 		return matrix.NotFound("there is no such user here")
 	}
 	if _, err := matrix.ParseObject(content); err != nil {
 		return err
+	}
+	content, err := matrix.CanonicalLenient(content)
+	if err != nil {
+		return err
+	}
+	if len(content) > MaxAccountDataBytes {
+		return matrix.TooLarge(fmt.Sprintf("account data of a type may have at most %d bytes", MaxAccountDataBytes))
 	}
 	key := accountDataKey{user, room, typ}
 	before, there := k.accountData.Get(tx, key)

@@ -103,6 +103,10 @@ func (k *Keeper) SetProfileField(tx *kv.WriteTx, user matrix.UserID, field strin
 	if err := CheckProfileField(field); err != nil {
 		return err
 	}
+	value, err := matrix.CanonicalLenient(value)
+	if err != nil {
+		return err
+	}
 	text, err := checkProfileValue(field, value)
 	if err != nil {
 		return err
@@ -176,9 +180,6 @@ func (k *Keeper) editProfile(tx *kv.WriteTx, user matrix.UserID, field string, e
 
 // checkProfileValue checks the form of a value and returns its text, if it is one.
 func checkProfileValue(field string, value json.RawMessage) (string, error) {
-	if err := matrix.CheckJSON(value); err != nil {
-		return "", err
-	}
 	text, isText := matrix.Object{field: value}.Text(field)
 	most := 0
 	switch field {

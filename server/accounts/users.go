@@ -235,3 +235,11 @@ func (k *Keeper) rehash(ctx context.Context, user matrix.UserID, password, old s
 		k.log.Warn("a password was not hashed anew", "user", user, "error", err)
 	}
 }
+
+// RefuseSuspended is M_USER_SUSPENDED for a user who may only read and leave.
+func (k *Keeper) RefuseSuspended(r kv.Reader, user matrix.UserID) error {
+	if row, _ := k.users.Get(r, user); row.Suspended {
+		return matrix.UserSuspended()
+	}
+	return nil
+}

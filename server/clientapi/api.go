@@ -16,17 +16,33 @@ package clientapi
 
 import (
 	"porchlight/kv"
+	"porchlight/server/accounts"
 	"porchlight/server/rooms"
 )
 
-// Config is everything that the operations work on. All of it has to be there.
+// Config is everything that the operations work on. The keepers have to be there; the
+// zero value of any other field is its default.
 type Config struct {
-	DB    *kv.DB
+	DB       *kv.DB
+	Accounts *accounts.Keeper
 	Rooms *rooms.Keeper
+
+	// Registration is who may make an account; empty: closed.
+	Registration Registration
+	// SharedSecret offers registration by shared secret; empty: it is not there.
+	SharedSecret string
+	// PublicURL is what well-known tells clients, without a slash at the end; empty:
+	// it tells nothing.
+	PublicURL string
+	// RoomVersion is the default that capabilities tell of; empty: roomver.Default.
+	RoomVersion string
 }
 
 // API is the operations. Its keepers are reached through the embedded Config: a.DB.
-type API struct{ Config }
+type API struct {
+	Config
+	nonces nonces
+}
 
 // New makes the operations ready.
-func New(c Config) *API { return &API{c} }
+func New(c Config) *API { return &API{Config: c} }

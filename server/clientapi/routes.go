@@ -18,19 +18,42 @@ const (
 // description, in alphabetical order. RateLimited, Access and Guests are as the spec
 // marks them; MaxBody is given where the default of 64 KiB is too little.
 func (a *API) Routes() []web.Route {
-	return []web.Route{
+	all := []web.Route{
+		// account-data.yaml
+		{Op: "setAccountData", Method: put, Path: "/_matrix/client/v3/user/{userId}/account_data/{type}", Access: web.User, MaxBody: maxAccountDataBody, Handler: web.Write(a.setAccountData)},
+		{Op: "getAccountData", Method: get, Path: "/_matrix/client/v3/user/{userId}/account_data/{type}", Access: web.User, Handler: web.Read(a.getAccountData)},
+		{Op: "setAccountDataPerRoom", Method: put, Path: "/_matrix/client/v3/user/{userId}/rooms/{roomId}/account_data/{type}", Access: web.User, MaxBody: maxAccountDataBody, Handler: web.Write(a.setAccountDataPerRoom)},
+		{Op: "getAccountDataPerRoom", Method: get, Path: "/_matrix/client/v3/user/{userId}/rooms/{roomId}/account_data/{type}", Access: web.User, Handler: web.Read(a.getAccountDataPerRoom)},
+
+		// account_deactivation.yaml
+		{Op: "deactivateAccount", Method: post, Path: "/_matrix/client/v3/account/deactivate", Access: web.Optional, RateLimited: true, Limit: web.Login, Handler: web.Plain(a.deactivateAccount)},
+
 		// banning.yaml
 		{Op: "ban", Method: post, Path: "/_matrix/client/v3/rooms/{roomId}/ban", Access: web.User, Handler: web.Write(a.ban)},
 		{Op: "unban", Method: post, Path: "/_matrix/client/v3/rooms/{roomId}/unban", Access: web.User, Handler: web.Write(a.unban)},
 
+		// capabilities.yaml
+		{Op: "getCapabilities", Method: get, Path: "/_matrix/client/v3/capabilities", Access: web.User, RateLimited: true, Handler: web.Plain(a.getCapabilities)},
+
 		// create_room.yaml
 		{Op: "createRoom", Method: post, Path: "/_matrix/client/v3/createRoom", Access: web.User, MaxBody: maxCreateBody, Handler: web.Write(a.createRoom)},
+
+		// device_management.yaml
+		{Op: "getDevices", Method: get, Path: "/_matrix/client/v3/devices", Access: web.User, Guests: true, Handler: web.Read(a.getDevices)},
+		{Op: "getDevice", Method: get, Path: "/_matrix/client/v3/devices/{deviceId}", Access: web.User, Guests: true, Handler: web.Read(a.getDevice)},
+		{Op: "updateDevice", Method: put, Path: "/_matrix/client/v3/devices/{deviceId}", Access: web.User, Guests: true, Handler: web.Write(a.updateDevice)},
+		{Op: "deleteDevice", Method: remove, Path: "/_matrix/client/v3/devices/{deviceId}", Access: web.User, Handler: web.Plain(a.deleteDevice)},
+		{Op: "deleteDevices", Method: post, Path: "/_matrix/client/v3/delete_devices", Access: web.User, Handler: web.Plain(a.deleteDevices)},
 
 		// directory.yaml
 		{Op: "setRoomAlias", Method: put, Path: "/_matrix/client/v3/directory/room/{roomAlias}", Access: web.User, Handler: web.Write(a.setRoomAlias)},
 		{Op: "getRoomIdByAlias", Method: get, Path: "/_matrix/client/v3/directory/room/{roomAlias}", Access: web.Anyone, Handler: web.Read(a.getRoomIdByAlias)},
 		{Op: "deleteRoomAlias", Method: remove, Path: "/_matrix/client/v3/directory/room/{roomAlias}", Access: web.User, Handler: web.Write(a.deleteRoomAlias)},
 		{Op: "getLocalAliases", Method: get, Path: "/_matrix/client/v3/rooms/{roomId}/aliases", Access: web.User, RateLimited: true, Handler: web.Read(a.getLocalAliases)},
+
+		// filter.yaml
+		{Op: "defineFilter", Method: post, Path: "/_matrix/client/v3/user/{userId}/filter", Access: web.User, Handler: web.Write(a.defineFilter)},
+		{Op: "getFilter", Method: get, Path: "/_matrix/client/v3/user/{userId}/filter/{filterId}", Access: web.User, Handler: web.Read(a.getFilter)},
 
 		// inviting.yaml
 		{Op: "inviteUser", Method: post, Path: "/_matrix/client/v3/rooms/{roomId}/invite", Access: web.User, RateLimited: true, Handler: web.Write(a.inviteUser)},
@@ -49,8 +72,38 @@ func (a *API) Routes() []web.Route {
 		{Op: "leaveRoom", Method: post, Path: "/_matrix/client/v3/rooms/{roomId}/leave", Access: web.User, RateLimited: true, Handler: web.Write(a.leaveRoom)},
 		{Op: "forgetRoom", Method: post, Path: "/_matrix/client/v3/rooms/{roomId}/forget", Access: web.User, RateLimited: true, Handler: web.Write(a.forgetRoom)},
 
+		// login.yaml
+		{Op: "getLoginFlows", Method: get, Path: "/_matrix/client/v3/login", Access: web.Anyone, RateLimited: true, Handler: web.Plain(a.getLoginFlows)},
+		{Op: "login", Method: post, Path: "/_matrix/client/v3/login", Access: web.Anyone, RateLimited: true, Limit: web.Login, Handler: web.Plain(a.login)},
+
+		// login_token.yaml
+		{Op: "generateLoginToken", Method: post, Path: "/_matrix/client/v1/login/get_token", Access: web.User, RateLimited: true, Limit: web.Login, Handler: web.Plain(a.generateLoginToken)},
+
+		// logout.yaml
+		{Op: "logout", Method: post, Path: "/_matrix/client/v3/logout", Access: web.User, Guests: true, Locked: true, Handler: web.Write(a.logout)},
+		{Op: "logout_all", Method: post, Path: "/_matrix/client/v3/logout/all", Access: web.User, Guests: true, Locked: true, Handler: web.Write(a.logoutAll)},
+
+		// password_management.yaml
+		{Op: "changePassword", Method: post, Path: "/_matrix/client/v3/account/password", Access: web.Optional, RateLimited: true, Limit: web.Login, Handler: web.Plain(a.changePassword)},
+
+		// profile.yaml
+		{Op: "setProfileField", Method: put, Path: "/_matrix/client/v3/profile/{userId}/{keyName}", Access: web.User, Guests: true, RateLimited: true, MaxBody: maxProfileBody, Handler: web.Write(a.setProfileField)},
+		{Op: "getProfileField", Method: get, Path: "/_matrix/client/v3/profile/{userId}/{keyName}", Access: web.Anyone, Handler: web.Read(a.getProfileField)},
+		{Op: "deleteProfileField", Method: remove, Path: "/_matrix/client/v3/profile/{userId}/{keyName}", Access: web.User, Guests: true, RateLimited: true, Handler: web.Write(a.deleteProfileField)},
+		{Op: "getUserProfile", Method: get, Path: "/_matrix/client/v3/profile/{userId}", Access: web.Anyone, Handler: web.Read(a.getUserProfile)},
+
 		// redaction.yaml
 		{Op: "redactEvent", Method: put, Path: "/_matrix/client/v3/rooms/{roomId}/redact/{eventId}/{txnId}", Access: web.User, Once: true, Handler: web.Write(a.redactEvent)},
+
+		// refresh.yaml
+		{Op: "refresh", Method: post, Path: "/_matrix/client/v3/refresh", Access: web.Anyone, RateLimited: true, Handler: web.Write(a.refresh)},
+
+		// registration.yaml
+		{Op: "register", Method: post, Path: "/_matrix/client/v3/register", Access: web.Anyone, RateLimited: true, Limit: web.Registration, Handler: web.Plain(a.register)},
+		{Op: "checkUsernameAvailability", Method: get, Path: "/_matrix/client/v3/register/available", Access: web.Anyone, RateLimited: true, Handler: web.Read(a.checkUsernameAvailability)},
+
+		// registration_tokens.yaml
+		{Op: "registrationTokenValidity", Method: get, Path: "/_matrix/client/v1/register/m.login.registration_token/validity", Access: web.Anyone, RateLimited: true, Limit: web.Registration, Handler: web.Read(a.registrationTokenValidity)},
 
 		// room_send.yaml
 		{Op: "sendMessage", Method: put, Path: "/_matrix/client/v3/rooms/{roomId}/send/{eventType}/{txnId}", Access: web.User, Once: true, MaxBody: maxEventBody, Handler: web.Write(a.sendMessage)},
@@ -58,7 +111,24 @@ func (a *API) Routes() []web.Route {
 		// room_state.yaml
 		{Op: "setRoomStateWithKey", Method: put, Path: "/_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}", EmptyLast: true, Access: web.User, MaxBody: maxEventBody, Handler: web.Write(a.setRoomStateWithKey)},
 
+		// tags.yaml
+		{Op: "getRoomTags", Method: get, Path: "/_matrix/client/v3/user/{userId}/rooms/{roomId}/tags", Access: web.User, Handler: web.Read(a.getRoomTags)},
+		{Op: "setRoomTag", Method: put, Path: "/_matrix/client/v3/user/{userId}/rooms/{roomId}/tags/{tag}", Access: web.User, Handler: web.Write(a.setRoomTag)},
+		{Op: "deleteRoomTag", Method: remove, Path: "/_matrix/client/v3/user/{userId}/rooms/{roomId}/tags/{tag}", Access: web.User, Handler: web.Write(a.deleteRoomTag)},
+
 		// versions.yaml
 		{Op: "getVersions", Method: get, Path: "/_matrix/client/versions", Access: web.Anyone, Handler: web.Plain(a.getVersions)},
+
+		// wellknown.yaml
+		{Op: "getWellknown", Method: get, Path: "/.well-known/matrix/client", Access: web.Anyone, Handler: web.Plain(a.getWellknown)},
+
+		// whoami.yaml
+		{Op: "getTokenOwner", Method: get, Path: "/_matrix/client/v3/account/whoami", Access: web.User, Guests: true, RateLimited: true, Handler: web.Plain(a.getTokenOwner)},
 	}
+	if a.SharedSecret != "" { // not of the standard: see registerNonce
+		all = append(all,
+			web.Route{Op: "registerNonce", Method: get, Path: sharedSecretPath, Access: web.Anyone, RateLimited: true, Limit: web.Registration, Handler: web.Plain(a.registerNonce)},
+			web.Route{Op: "registerBySecret", Method: post, Path: sharedSecretPath, Access: web.Anyone, RateLimited: true, Limit: web.Registration, Handler: web.Plain(a.registerBySecret)})
+	}
+	return all
 }

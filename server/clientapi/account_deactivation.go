@@ -1,0 +1,25 @@
+package clientapi
+
+import (
+	"porchlight/kv"
+	"porchlight/server/web"
+)
+
+type deactivateAccountIn struct {
+	Erase bool `json:"erase"`
+	uiaIn
+}
+
+type deactivateAccountOut struct {
+	Unbound string `json:"id_server_unbind_result"`
+}
+
+// deactivateAccount: spec: client-server API, POST account/deactivate.
+func (a *API) deactivateAccount(c *web.Call, in deactivateAccountIn) (deactivateAccountOut, error) {
+	user, err := a.prove(c, "deactivateAccount", in.Erase, in.uiaIn)
+	if err != nil {
+		return deactivateAccountOut{}, err
+	}
+	err = a.DB.Update(c.Ctx, func(tx *kv.WriteTx) error { return a.Accounts.Deactivate(tx, user, in.Erase) })
+	return deactivateAccountOut{Unbound: "success"}, err // there is nothing that was bound
+}

@@ -1,0 +1,53 @@
+package clientapi
+
+import (
+	"porchlight/kv"
+	"porchlight/server/accounts"
+	"porchlight/server/matrix"
+	"porchlight/server/web"
+)
+
+type changePasswordIn struct {
+	NewPassword   string `json:"new_password"`
+	LogoutDevices *bool  `json:"logout_devices"`
+	uiaIn
+}
+
+// prove is confirm for operations that may be used without being logged in: the
+// password then says who it is.
+func (a *API) prove(c *web.Call, operationID string, about any, in uiaIn) (matrix.UserID, error) {
+	proof, err := a.Accounts.Interact(c.Ctx, accounts.Operation{
+		Name: operationID, User: c.User, About: about, IP: c.IP,
+		Flows: [][]string{{accounts.StagePassword}},
+	}, in.Auth)
+	return proof.User, err
+}
+
+// changePassword: spec: client-server API, POST account/password.
+func (a *API) changePassword(c *web.Call, in changePasswordIn) (web.Empty, error) {
+	logout := in.LogoutDevices == nil || *in.LogoutDevices
+	if in.NewPassword == "" {
+		if len(in.Auth) > 0 {
+			return web.Empty{}, matrix.MissingParam("\"new_password\" is missing")
+		}
+	} else if err := accounts.CheckPassword(in.NewPassword); err != nil {
+		return web.Empty{}, err
+	}
+	user, err := a.prove(c, "changePassword", []any{in.NewPassword, logout}, in.uiaIn)
+	if err != nil {
+		return web.Empty{}, err
+	}
+	hash, err := a.Accounts.HashPassword(c.Ctx, in.NewPassword)
+	if err != nil {
+		return web.Empty{}, err
+	}
+	return web.Empty{}, a.DB.Update(c.Ctx, func(tx *kv.WriteTx) error {
+		if err := a.Accounts.SetPasswordHash(tx, user, hash); err != nil {
+			return err
+		}
+		if !logout {
+			return nil
+		}
+		return a.Accounts.DeleteAllDevices(tx, user, c.Device)
+	})
+}
