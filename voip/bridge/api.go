@@ -1,0 +1,116 @@
+package bridge
+
+import (
+	"fmt"
+	"log/slog"
+
+	"github.com/pion/ice/v4"
+	"github.com/pion/interceptor"
+	"github.com/pion/logging"
+	"github.com/pion/sdp/v3"
+	"github.com/pion/webrtc/v4"
+)
+
+const (
+	playoutDelayURI = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay"
+	// telephoneEvent is DTMF. spec: MSC2746 add DTMF; RFC 4733
+	telephoneEvent = "audio/telephone-event"
+)
+
+// newAPI is what all peer connections share: ports, codecs and what goes with RTP.
+func newAPI(cfg Config, p *ports) (*webrtc.API, error) {
+	var settings webrtc.SettingEngine
+	settings.LoggerFactory = p.factory
+	settings.SetNetworkTypes([]webrtc.NetworkType{
+		webrtc.NetworkTypeUDP4, webrtc.NetworkTypeUDP6, webrtc.NetworkTypeTCP4, webrtc.NetworkTypeTCP6,
+	})
+	settings.SetICEUDPMux(p)
+	if p.tcpMux != nil {
+		settings.SetICETCPMux(p.tcpMux)
+	}
+	// The peer opens TCP to us, never the other way: a candidate must not make the
+	// board connect to whatever service it names.
+	settings.DisableActiveTCP(true)
+	settings.SetIncludeLoopbackCandidate(cfg.Loopback)
+	settings.SetInterfaceFilter(p.useInterface)
+	settings.SetIPFilter(p.useIP)
+	// Browsers hide their address behind a .local name, which we look up; the
+	// board has nothing to hide from its own network.
+	settings.SetICEMulticastDNSMode(ice.MulticastDNSModeQueryOnly)
+	// The end of a call is said by its events; the connection may only break.
+	settings.DisableCloseByDTLS(true)
+
+	var media webrtc.MediaEngine
+	if err := registerCodecs(&media); err != nil {
+		return nil, fmt.Errorf("bridge: registering codecs: %w", err)
+	}
+	var registry interceptor.Registry
+	for _, configure := range []func(*webrtc.MediaEngine, *interceptor.Registry) error{
+		webrtc.ConfigureNack,
+		webrtc.ConfigureTWCCSender,
+		func(_ *webrtc.MediaEngine, r *interceptor.Registry) error { return webrtc.ConfigureRTCPReports(r) },
+	} {
+		if err := configure(&media, &registry); err != nil {
+			return nil, fmt.Errorf("bridge: setting up RTP: %w", err)
+		}
+	}
+	return webrtc.NewAPI(webrtc.WithSettingEngine(settings), webrtc.WithMediaEngine(&media),
+		webrtc.WithInterceptorRegistry(&registry)), nil
+}
+
+func registerCodecs(m *webrtc.MediaEngine) error {
+	audio := func(pt webrtc.PayloadType, mime string, clock uint32, channels uint16, fmtp string) error {
+		return m.RegisterCodec(webrtc.RTPCodecParameters{PayloadType: pt, RTPCodecCapability: webrtc.RTPCodecCapability{
+			MimeType: mime, ClockRate: clock, Channels: channels, SDPFmtpLine: fmtp,
+		}}, webrtc.RTPCodecTypeAudio)
+	}
+	video := func(pt webrtc.PayloadType, mime, fmtp string) error {
+		return m.RegisterCodec(webrtc.RTPCodecParameters{PayloadType: pt, RTPCodecCapability: webrtc.RTPCodecCapability{
+			MimeType: mime, ClockRate: 90000, SDPFmtpLine: fmtp,
+			RTCPFeedback: []webrtc.RTCPFeedback{{Type: "goog-remb"}, {Type: "ccm", Parameter: "fir"}},
+		}}, webrtc.RTPCodecTypeVideo)
+	}
+	extension := func(uri string, kind webrtc.RTPCodecType) error {
+		return m.RegisterHeaderExtension(webrtc.RTPHeaderExtensionCapability{URI: uri}, kind)
+	}
+	for _, err := range []error{
+		audio(111, webrtc.MimeTypeOpus, 48000, 2, "minptime=10;useinbandfec=1"),
+		audio(0, webrtc.MimeTypePCMU, 8000, 0, ""),
+		audio(8, webrtc.MimeTypePCMA, 8000, 0, ""),
+		audio(110, telephoneEvent, 48000, 0, "0-15"),
+		audio(101, telephoneEvent, 8000, 0, "0-15"),
+		video(96, webrtc.MimeTypeVP8, ""),
+		video(102, webrtc.MimeTypeH264, "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f"),
+		extension(sdp.SDESMidURI, webrtc.RTPCodecTypeAudio),
+		extension(sdp.SDESMidURI, webrtc.RTPCodecTypeVideo),
+		extension(playoutDelayURI, webrtc.RTPCodecTypeVideo),
+	} {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pionLog hands pion's log to ours. Its warnings are about single packets and
+// candidates and help only whoever looks for a fault, so nothing is above Debug.
+type pionLog struct{ log *slog.Logger }
+
+// NewLogger is that of logging.LoggerFactory.
+func (p pionLog) NewLogger(scope string) logging.LeveledLogger {
+	return scopedLog{p.log.With("pion", scope)}
+}
+
+type scopedLog struct{ log *slog.Logger }
+
+func (scopedLog) Trace(string)          {}
+func (scopedLog) Tracef(string, ...any) {}
+func (scopedLog) Debug(string)          {}
+func (scopedLog) Debugf(string, ...any) {}
+func (scopedLog) Info(string)           {}
+func (scopedLog) Infof(string, ...any)  {}
+
+func (l scopedLog) Warn(msg string)                   { l.log.Debug(msg) }
+func (l scopedLog) Warnf(format string, args ...any)  { l.log.Debug(fmt.Sprintf(format, args...)) }
+func (l scopedLog) Error(msg string)                  { l.log.Debug(msg) }
+func (l scopedLog) Errorf(format string, args ...any) { l.log.Debug(fmt.Sprintf(format, args...)) }

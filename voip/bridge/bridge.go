@@ -1,0 +1,187 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/pion/webrtc/v4"
+
+	"porchlight/voip/device"
+)
+
+// Media is what the bridge needs of the board's devices; *device.Board is one.
+type Media interface {
+	// VideoCodecs and AudioCodecs list what can be had, the best first.
+	VideoCodecs() []device.VideoCodec
+	AudioCodecs() []device.AudioCodec
+	OpenVideo(ctx context.Context, codec device.VideoCodec) (device.VideoStream, error)
+	OpenAudio(ctx context.Context, codec device.AudioCodec) (device.AudioStream, error)
+	OpenSpeaker(ctx context.Context) (device.Speaker, error)
+}
+
+const (
+	// DefaultMaxSessions is how many calls go on at once at most.
+	DefaultMaxSessions = 8
+	// DefaultVideoBitrate is what a good connection is sent, in bits per second.
+	DefaultVideoBitrate = 500_000
+	// maxPlayoutDelay is what the header extension can express: 40.95 s.
+	maxPlayoutDelay = 4095 * 10 * time.Millisecond
+)
+
+var (
+	// ErrClosed says that the bridge or the session has ended.
+	ErrClosed = errors.New("bridge: closed")
+	// ErrBusy says that Config.MaxSessions sessions are open.
+	ErrBusy = errors.New("bridge: too many calls at once")
+)
+
+// Config says how a Bridge is to work. Only Media is required.
+type Config struct {
+	Media Media
+	// Port is the number of the UDP ports and of the TCP port; 0 takes any.
+	Port int
+	// Interfaces are the network interfaces to use; empty: all that are up.
+	Interfaces []string
+	// Loopback also offers the addresses of the loopback interface: for tests.
+	Loopback bool
+	// NoTCP leaves the TCP port closed.
+	NoTCP bool
+	// MaxSessions bounds the calls at once; 0 is DefaultMaxSessions.
+	MaxSessions int
+	// VideoBitrate in bits per second is what the picture is to take on a good
+	// connection; 0 is DefaultVideoBitrate. Losses lower it for a while.
+	VideoBitrate int
+	// PlayoutDelay is the most that a receiver may hold a picture back to smooth
+	// it. 0 shows each at once, best on a cable; Wi-Fi gains from some 100 ms.
+	PlayoutDelay time.Duration
+	// Log takes what happens; nil discards it.
+	Log *slog.Logger
+	// Now is the clock; nil is time.Now.
+	Now func() time.Time
+}
+
+// Bridge makes sessions. Its Run has to be running for Open to succeed.
+type Bridge struct {
+	cfg    Config
+	ports  *ports
+	api    *webrtc.API
+	jobs   chan job
+	closed chan struct{} // closed when Run has ended or Close was called
+	once   sync.Once
+}
+
+// job is an Open on its way to Run.
+type job struct {
+	answer chan<- opened
+}
+
+type opened struct {
+	session *Session
+	err     error
+}
+
+// New binds the ports. It fails if one of them is taken.
+func New(cfg Config) (*Bridge, error) {
+	if cfg.Media == nil {
+		return nil, errors.New("bridge: no media")
+	}
+	if cfg.Port < 0 || cfg.Port > 65535 {
+		return nil, fmt.Errorf("bridge: %d is no port", cfg.Port)
+	}
+	if cfg.PlayoutDelay < 0 || cfg.PlayoutDelay > maxPlayoutDelay {
+		return nil, fmt.Errorf("bridge: a playout delay of %s is not possible: 0 to %s are", cfg.PlayoutDelay, maxPlayoutDelay)
+	}
+	if cfg.MaxSessions <= 0 {
+		cfg.MaxSessions = DefaultMaxSessions
+	}
+	if cfg.VideoBitrate <= 0 {
+		cfg.VideoBitrate = DefaultVideoBitrate
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	p, err := bind(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &Bridge{cfg: cfg, ports: p, jobs: make(chan job), closed: make(chan struct{})}, nil
+}
+
+// Port is the number of the ports in use.
+func (b *Bridge) Port() int { return b.ports.number }
+
+// Run carries the sessions until ctx ends or the Bridge is closed. It returns
+// when all sessions have ended and the ports are closed again.
+func (b *Bridge) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer b.Close()
+	b.ports.start()
+	defer b.ports.stop()
+	api, err := newAPI(b.cfg, b.ports)
+	if err != nil {
+		cancel()
+		return err
+	}
+	b.api = api
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer cancel()
+	free := make(chan struct{}, b.cfg.MaxSessions)
+	for {
+		select {
+		case j := <-b.jobs:
+			select {
+			case free <- struct{}{}:
+			default:
+				j.answer <- opened{err: ErrBusy}
+				continue
+			}
+			s, err := b.newSession(ctx)
+			if err != nil {
+				<-free
+				j.answer <- opened{err: err}
+				continue
+			}
+			running.Go(func() {
+				defer func() { <-free }()
+				s.run()
+			})
+			j.answer <- opened{session: s}
+		case <-b.closed:
+			return nil
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// Open begins the media of one call. ctx bounds the opening only; the Session is
+// the caller's to Close.
+func (b *Bridge) Open(ctx context.Context) (*Session, error) {
+	answer := make(chan opened, 1)
+	select {
+	case b.jobs <- job{answer}:
+	case <-b.closed:
+		return nil, ErrClosed
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	o := <-answer // Run answers at once whatever it took
+	return o.session, o.err
+}
+
+// Close makes Run return, and frees the ports if Run never ran. It does not wait.
+func (b *Bridge) Close() error {
+	b.once.Do(func() {
+		close(b.closed)
+		b.ports.abandon()
+	})
+	return nil
+}

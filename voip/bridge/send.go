@@ -1,0 +1,340 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/pion/rtcp"
+	"github.com/pion/rtp"
+	"github.com/pion/webrtc/v4"
+
+	"porchlight/voip/call"
+	"porchlight/voip/device"
+)
+
+const (
+	// keyFrameInterval is the least time between two key frames asked for.
+	keyFrameInterval = time.Second
+	// reopenAfter is how long a device that failed is left alone.
+	reopenAfter = 2 * time.Second
+	// maxHeld and maxHeldBytes bound the frames kept until the connection is there.
+	maxHeld      = 64
+	maxHeldBytes = 2 << 20
+	// minVideoBitrate is what the picture is not lowered below, in bits per second.
+	minVideoBitrate = 100_000
+)
+
+// sender is one of our streams: the track, and the pump that feeds it.
+type sender struct {
+	kind   string
+	track  *track
+	rtp    *webrtc.RTPSender
+	cancel context.CancelFunc // stops the pump; nil if it does not run
+	ended  chan struct{}      // closed when the pump has stopped
+	last   time.Time          // of the last frame written; the pump's alone
+
+	mu      sync.Mutex
+	video   device.VideoStream // while the pump has one open
+	wantKey bool
+	keyAt   time.Time // of the last request passed on
+}
+
+// source is what VideoStream and AudioStream have in common.
+type source struct {
+	read  func(context.Context) (device.EncodedFrame, error)
+	close func() error
+}
+
+func (s *Session) addSender(kind string, codecs []string) error {
+	t := &track{kind: webrtc.RTPCodecTypeAudio, stream: s.stream, wish: codecs}
+	if kind == "video" {
+		t.kind = webrtc.RTPCodecTypeVideo
+	}
+	delay, err := rtp.PlayoutDelayExtension{MaxDelay: uint16(s.b.cfg.PlayoutDelay / (10 * time.Millisecond))}.Marshal()
+	if err != nil {
+		return fmt.Errorf("bridge: playout delay: %w", err)
+	}
+	t.delay = delay
+	r, err := s.pc.AddTrack(t)
+	if err != nil {
+		return fmt.Errorf("bridge: adding a track: %w", err)
+	}
+	snd := &sender{kind: kind, track: t, rtp: r}
+	s.senders[kind] = snd
+	s.spawn(func() { s.readFeedback(snd) })
+	return nil
+}
+
+// setSending starts or stops the pump, and with it the device: who is on hold is
+// neither watched nor listened to. The caller holds negotiating.
+func (s *Session) setSending(snd *sender, on bool) {
+	codec := snd.track.chosen()
+	switch {
+	case on && snd.cancel == nil && codec != "":
+		ctx, cancel := context.WithCancel(s.ctx)
+		ended := make(chan struct{})
+		snd.cancel, snd.ended = cancel, ended
+		s.setCodec(snd.kind, codec)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.closed {
+			close(ended)
+			return
+		}
+		s.work.Go(func() {
+			defer close(ended)
+			s.pump(ctx, snd, codec)
+		})
+	case !on && snd.cancel != nil:
+		snd.cancel()
+		<-snd.ended
+		snd.cancel = nil
+		s.setCodec(snd.kind, "")
+	}
+}
+
+func (s *Session) setCodec(kind, codec string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if kind == "audio" {
+		s.stats.AudioCodec = codec
+		return
+	}
+	s.stats.VideoCodec = codec
+}
+
+// pump feeds one track from its device until ctx ends, and opens the device again
+// if it fails.
+func (s *Session) pump(ctx context.Context, snd *sender, codec string) {
+	for attempt := 0; ctx.Err() == nil; attempt++ {
+		src, err := s.openSource(ctx, snd, codec)
+		if err == nil {
+			err = s.feed(ctx, snd, src)
+			if cerr := src.close(); cerr != nil {
+				s.log.Debug("bridge: closing a device", "error", cerr)
+			}
+		} else if attempt == 0 && ctx.Err() == nil {
+			s.deviceFailed(snd.kind)
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		s.log.Warn("bridge: a device failed in a call", "kind", snd.kind, "codec", codec, "error", err)
+		again := time.NewTimer(reopenAfter)
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			again.Stop()
+		}
+	}
+}
+
+func (s *Session) openSource(ctx context.Context, snd *sender, codec string) (source, error) {
+	if snd.kind == "audio" {
+		a, err := s.b.cfg.Media.OpenAudio(ctx, device.AudioCodec(codec))
+		if err != nil {
+			return source{}, err
+		}
+		return source{a.ReadPacket, a.Close}, nil
+	}
+	v, err := s.b.cfg.Media.OpenVideo(ctx, device.VideoCodec(codec))
+	if err != nil {
+		return source{}, err
+	}
+	snd.mu.Lock()
+	snd.video = v
+	snd.wantKey = false // a stream begins with one
+	snd.mu.Unlock()
+	if rate := s.Stats().Bitrate; rate < s.b.cfg.VideoBitrate {
+		v.SetBitrate(rate)
+	}
+	return source{v.ReadFrame, func() error {
+		snd.mu.Lock()
+		snd.video = nil
+		snd.mu.Unlock()
+		return v.Close()
+	}}, nil
+}
+
+// feed writes frames until the source fails or ctx ends. The device is started
+// while ICE still looks for a way; pictures from before are kept since the last
+// key frame, so that the first one is seen as soon as there is a connection.
+func (s *Session) feed(ctx context.Context, snd *sender, src source) error {
+	var held heldFrames
+	for {
+		f, err := src.read(ctx)
+		if err != nil {
+			return err
+		}
+		select {
+		case <-s.up:
+		default:
+			if snd.kind == "video" {
+				held.keep(f)
+			}
+			continue
+		}
+		for _, h := range held.frames {
+			if err := s.write(snd, h); err != nil {
+				return err
+			}
+		}
+		if held.broken {
+			snd.askKey()
+		}
+		held = heldFrames{}
+		if err := s.write(snd, f); err != nil {
+			return err
+		}
+		snd.dueKey(s.b.cfg.Now, s.countKey)
+	}
+}
+
+// heldFrames are frames from the last key frame on.
+type heldFrames struct {
+	frames []device.EncodedFrame
+	bytes  int
+	broken bool // there were too many; a new key frame is needed
+}
+
+func (h *heldFrames) keep(f device.EncodedFrame) {
+	if f.Key {
+		*h = heldFrames{}
+	}
+	if h.broken || len(h.frames) >= maxHeld || h.bytes+len(f.Data) > maxHeldBytes {
+		*h = heldFrames{broken: true}
+		return
+	}
+	h.frames = append(h.frames, f)
+	h.bytes += len(f.Data)
+}
+
+// write sends a frame. After a pause in which the device was closed the stream's
+// clock has to move on by the time that has passed, or the receiver would take
+// all that follows for late.
+func (s *Session) write(snd *sender, f device.EncodedFrame) error {
+	now := s.b.cfg.Now()
+	gap := f.Duration
+	if passed := now.Sub(snd.last); !snd.last.IsZero() && passed > gap+time.Second {
+		gap = passed
+	}
+	snd.last = now
+	if err := snd.track.write(f.Data, gap); err != nil {
+		if errors.Is(err, context.Canceled) {
+			return err
+		}
+		// The network may be gone for a moment; the connection's state will tell.
+		s.log.Debug("bridge: a frame could not be sent", "error", err)
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if snd.kind == "audio" {
+		s.stats.AudioSent++
+	} else {
+		s.stats.VideoSent++
+	}
+	return nil
+}
+
+// deviceFailed reports if none of the streams that the peer wants can be had.
+func (s *Session) deviceFailed(kind string) {
+	s.mu.Lock()
+	s.failed[kind] = true
+	all := true
+	for k := range s.wanted {
+		all = all && s.failed[k]
+	}
+	nothing := s.stats.AudioSent+s.stats.VideoSent == 0
+	s.mu.Unlock()
+	if all && nothing {
+		s.report(call.MediaFailed{})
+	}
+}
+
+// askKey notes that the peer needs a key frame.
+func (snd *sender) askKey() {
+	snd.mu.Lock()
+	snd.wantKey = true
+	snd.mu.Unlock()
+}
+
+// dueKey passes the wish for a key frame on, at most once in keyFrameInterval.
+func (snd *sender) dueKey(now func() time.Time, count func()) {
+	snd.mu.Lock()
+	defer snd.mu.Unlock()
+	if !snd.wantKey || snd.video == nil || now().Sub(snd.keyAt) < keyFrameInterval {
+		return
+	}
+	snd.wantKey = false
+	snd.keyAt = now()
+	snd.video.RequestKeyFrame()
+	count()
+}
+
+func (s *Session) countKey() {
+	s.mu.Lock()
+	s.stats.KeyFrames++
+	s.mu.Unlock()
+}
+
+// readFeedback reads what the receiver of our stream says. The interceptors that
+// repeat lost packets live off this reading too.
+func (s *Session) readFeedback(snd *sender) {
+	for {
+		packets, _, err := snd.rtp.ReadRTCP()
+		if err != nil {
+			return // the connection is closed
+		}
+		if snd.kind != "video" {
+			continue
+		}
+		for _, p := range packets {
+			switch p := p.(type) {
+			case *rtcp.PictureLossIndication, *rtcp.FullIntraRequest:
+				snd.askKey()
+				snd.dueKey(s.b.cfg.Now, s.countKey)
+			case *rtcp.ReceiverReport:
+				for _, r := range p.Reports {
+					s.adapt(snd, float64(r.FractionLost)/256)
+				}
+			}
+		}
+	}
+}
+
+// adapt lowers the picture's bit rate when packets are lost, and raises it step by
+// step when they are not.
+func (s *Session) adapt(snd *sender, loss float64) {
+	s.mu.Lock()
+	before := s.stats.Bitrate
+	rate := nextBitrate(before, s.b.cfg.VideoBitrate, loss)
+	s.stats.Bitrate, s.stats.Loss = rate, loss
+	s.mu.Unlock()
+	if rate == before {
+		return
+	}
+	if rate == s.b.cfg.VideoBitrate {
+		rate = 0 // no wish of ours any more
+	}
+	snd.mu.Lock()
+	defer snd.mu.Unlock()
+	if snd.video != nil {
+		snd.video.SetBitrate(rate)
+	}
+}
+
+// nextBitrate is the loss-based rule of Google's congestion control: beyond 10 %
+// lost the rate falls by half of the loss, below 2 % it rises by 5 %.
+func nextBitrate(rate, most int, loss float64) int {
+	switch {
+	case loss > 0.1:
+		rate = int(float64(rate) * (1 - loss/2))
+	case loss < 0.02:
+		rate = int(float64(rate)*1.05) + 1
+	}
+	return min(max(rate, min(minVideoBitrate, most)), most)
+}

@@ -1,0 +1,318 @@
+package bridge
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/pion/webrtc/v4"
+
+	"porchlight/voip/call"
+	"porchlight/voip/device"
+)
+
+const (
+	// maxOrders and maxEvents bound what waits for the session, and what the
+	// session has to say while nobody reads it.
+	maxOrders = 64
+	maxEvents = 256
+	// maxCandidates bounds the candidates of the peer in one session.
+	maxCandidates = 400
+	// gatherTime is how long a description waits for candidates. All host
+	// candidates are there at once; nothing else is gathered.
+	gatherTime = 200 * time.Millisecond
+)
+
+// Event is what a Session reports.
+type Event struct {
+	// Report is for call.Step; nil if the Event is a digit.
+	Report call.Input
+	// Digit is a DTMF digit that the peer dialled: 0-9, *, #, A-D.
+	Digit rune
+}
+
+// Stats is what a Session counts.
+type Stats struct {
+	// AudioCodec and VideoCodec are what we send; empty if we do not.
+	AudioCodec, VideoCodec string
+	// AudioSent and VideoSent count frames, the others packets.
+	AudioSent, VideoSent         uint64
+	AudioReceived, VideoReceived uint64
+	// KeyFrames counts the key frames that the peer asked for and we passed on.
+	KeyFrames uint64
+	// Bitrate is what the picture may take at the moment, in bits per second.
+	Bitrate int
+	// Loss is the fraction of our pictures' packets that the peer missed last.
+	Loss float64
+	// Connected is the time from opening the Session to the first connection.
+	Connected time.Duration
+	// Speaker is what the loudspeaker measures; zero before the first packet.
+	Speaker device.Meter
+	// Dropped counts events and orders beyond their bounds.
+	Dropped uint64
+}
+
+// Session is the media of one call. Its methods may be called from anywhere;
+// all but Close, Events and Stats wait for each other.
+type Session struct {
+	b      *Bridge
+	log    *slog.Logger
+	pc     *webrtc.PeerConnection
+	ctx    context.Context // ends with the session
+	cancel context.CancelFunc
+	stream string // the msid stream ID of what we send
+	opened time.Time
+
+	orders chan call.Output
+	events chan Event
+	wake   chan struct{}
+	done   chan struct{}
+	work   sync.WaitGroup // streams; added to by spawn only
+
+	// negotiating is held by whoever exchanges descriptions, and guards these.
+	negotiating sync.Mutex
+	senders     map[string]*sender // by kind
+	remote      bool               // a description of the peer is in place
+	early       []call.Candidate   // of the peer, before that
+	taken       int                // candidates of the peer so far
+
+	mu          sync.Mutex
+	closed      bool // no new streams
+	queue       []Event
+	stats       Stats
+	everUp      bool
+	up          chan struct{} // closed at the first connection
+	speaker     device.Speaker
+	description string                   // ours as it was last given out
+	holding     bool                     // candidates wait for the description to be given out
+	found       []call.Candidate         // candidates of ours that wait
+	digits      map[webrtc.SSRC]lastTone // by track
+	wanted      map[string]bool          // our streams that the peer wants, by kind
+	failed      map[string]bool          // those whose device could not be opened
+}
+
+func (b *Bridge) newSession(ctx context.Context) (*Session, error) {
+	b.ports.refresh()
+	pc, err := b.api.NewPeerConnection(webrtc.Configuration{BundlePolicy: webrtc.BundlePolicyMaxBundle})
+	if err != nil {
+		return nil, fmt.Errorf("bridge: opening a peer connection: %w", err)
+	}
+	s := &Session{
+		b: b, log: b.cfg.Log, pc: pc, stream: "porchlight-" + rand.Text(), opened: b.cfg.Now(),
+		orders: make(chan call.Output, maxOrders), events: make(chan Event),
+		wake: make(chan struct{}, 1), done: make(chan struct{}), up: make(chan struct{}),
+		senders: map[string]*sender{}, holding: true, digits: map[webrtc.SSRC]lastTone{},
+		failed: map[string]bool{},
+	}
+	s.ctx, s.cancel = context.WithCancel(ctx)
+	s.stats.Bitrate = b.cfg.VideoBitrate
+	pc.OnICECandidate(s.foundCandidate)
+	pc.OnConnectionStateChange(s.connection)
+	pc.OnTrack(func(t *webrtc.TrackRemote, r *webrtc.RTPReceiver) {
+		s.spawn(func() { s.receive(t, r) })
+	})
+	return s, nil
+}
+
+// Events is closed when the session has ended. What is not read soon is kept up
+// to a bound, and dropped beyond it.
+func (s *Session) Events() <-chan Event { return s.events }
+
+// StreamID is the msid stream ID under which picture and sound are sent, the key
+// for the stream metadata of the call.
+func (s *Session) StreamID() string { return s.stream }
+
+// Stats is a copy of the counters.
+func (s *Session) Stats() Stats {
+	s.mu.Lock()
+	st := s.stats
+	speaker := s.speaker
+	s.mu.Unlock()
+	if speaker != nil {
+		st.Speaker = speaker.Meter()
+	}
+	return st
+}
+
+// Order carries out ApplyOffer, CreateOffer, ApplyAnswer, AddCandidates and
+// CloseMedia of voip/call, in turn, and reports by Events; all other outputs it
+// ignores. It never blocks.
+func (s *Session) Order(o call.Output) {
+	select {
+	case s.orders <- o:
+	default:
+		s.mu.Lock()
+		s.stats.Dropped++
+		s.mu.Unlock()
+		s.report(call.OfferFailed{Reason: "the bridge has too much to do"})
+	}
+}
+
+// Close ends the session and waits until all of it has stopped.
+func (s *Session) Close() error {
+	s.cancel()
+	<-s.done
+	return nil
+}
+
+// run is the session's goroutine: it carries out orders and delivers events.
+func (s *Session) run() {
+	defer close(s.done)
+	defer close(s.events)
+	defer s.stop()
+	for {
+		var to chan Event
+		var next Event
+		s.mu.Lock()
+		if len(s.queue) > 0 {
+			to, next = s.events, s.queue[0]
+		}
+		s.mu.Unlock()
+		select {
+		case <-s.ctx.Done():
+			return
+		case o := <-s.orders:
+			s.carryOut(o)
+		case to <- next:
+			s.mu.Lock()
+			s.queue = s.queue[1:]
+			s.mu.Unlock()
+		case <-s.wake:
+		}
+	}
+}
+
+func (s *Session) carryOut(o call.Output) {
+	switch o := o.(type) {
+	case call.ApplyOffer:
+		answer, err := s.answer(s.ctx, o.SDP)
+		s.described(call.Answer, answer, err)
+	case call.CreateOffer:
+		offer, err := s.offer(s.ctx, o.ICERestart)
+		s.described(call.Offer, offer, err)
+	case call.ApplyAnswer:
+		if err := s.ApplyAnswer(o.SDP); err != nil {
+			s.report(call.OfferFailed{Reason: err.Error()})
+		}
+	case call.AddCandidates:
+		s.AddCandidates(o.Candidates)
+	case call.CloseMedia:
+		s.cancel()
+	}
+}
+
+func (s *Session) described(kind, sdp string, err error) {
+	if err != nil {
+		s.log.Info("bridge: a description could not be dealt with", "error", err)
+		s.report(call.OfferFailed{Reason: err.Error()})
+	} else {
+		stream := s.stream
+		if !s.sendsAnything() {
+			stream = ""
+		}
+		s.report(call.LocalDescription{Description: call.Description{Type: kind, SDP: sdp}, StreamID: stream})
+	}
+	s.release()
+}
+
+// report queues an event for whoever reads Events.
+func (s *Session) report(in call.Input) { s.post(Event{Report: in}) }
+
+func (s *Session) post(e Event) {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return
+	}
+	if len(s.queue) >= maxEvents {
+		s.stats.Dropped++
+		s.mu.Unlock()
+		return
+	}
+	s.queue = append(s.queue, e)
+	s.mu.Unlock()
+	select {
+	case s.wake <- struct{}{}:
+	default: // it is awake already
+	}
+}
+
+// spawn starts a goroutine that stop waits for, unless the session has ended.
+func (s *Session) spawn(fn func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return
+	}
+	s.work.Go(fn)
+}
+
+// stop ends everything that belongs to the session.
+func (s *Session) stop() {
+	// Nobody may be in the middle of a description.
+	s.negotiating.Lock()
+	defer s.negotiating.Unlock()
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	if err := s.pc.GracefulClose(); err != nil {
+		s.log.Debug("bridge: closing a peer connection", "error", err)
+	}
+	s.work.Wait()
+	s.mu.Lock()
+	speaker := s.speaker
+	s.mu.Unlock()
+	if speaker != nil {
+		if err := speaker.Close(); err != nil {
+			s.log.Debug("bridge: closing the loudspeaker", "error", err)
+		}
+	}
+}
+
+// connection follows the state of ICE and DTLS.
+func (s *Session) connection(state webrtc.PeerConnectionState) {
+	switch state {
+	case webrtc.PeerConnectionStateConnected:
+		s.mu.Lock()
+		if !s.everUp {
+			s.everUp = true
+			s.stats.Connected = s.b.cfg.Now().Sub(s.opened)
+			close(s.up)
+		}
+		s.mu.Unlock()
+		s.report(call.Connected{})
+	case webrtc.PeerConnectionStateDisconnected:
+		s.report(call.Disconnected{})
+	case webrtc.PeerConnectionStateFailed:
+		s.report(call.ConnectionFailed{})
+	}
+}
+
+// foundCandidate hears of a candidate of ours, and of the end of them.
+//
+// spec: MSC2746 mandate the end-of-candidates candidate
+func (s *Session) foundCandidate(c *webrtc.ICECandidate) {
+	var out call.Candidate
+	if c != nil {
+		init := c.ToJSON()
+		// Everything is bundled on the first section, and nheko refuses null.
+		mid, line := "0", uint16(0)
+		if init.SDPMid != nil && *init.SDPMid != "" {
+			mid = *init.SDPMid
+		}
+		if init.SDPMLineIndex != nil {
+			line = *init.SDPMLineIndex
+		}
+		out = call.Candidate{Candidate: init.Candidate, Mid: &mid, MLine: &line}
+	}
+	s.mu.Lock()
+	s.found = append(s.found, out)
+	holding := s.holding
+	s.mu.Unlock()
+	if !holding {
+		s.release()
+	}
+}
