@@ -29,6 +29,7 @@ type Server struct {
 	Rooms     *rooms.Keeper
 	E2EE      *e2ee.Keeper
 	Handler   http.Handler // all doors
+	board     *board       // nil: there is none
 	closing   chan struct{}
 	closeOnce sync.Once
 	ready     chan struct{} // closed once the doors are open
@@ -60,8 +61,10 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	if err := s.keepers(ctx); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	if err := s.doors(); err != nil {
-		return nil, errors.Join(err, db.Close())
+	for _, step := range []func() error{func() error { return s.openBoard(ctx) }, s.doors} {
+		if err := step(); err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
 	}
 	return s, nil
 }
@@ -99,7 +102,11 @@ func (s *Server) runs(name string, run func(context.Context) error) {
 // doors makes the HTTP side.
 func (s *Server) doors() error {
 	c := s.Config
-	api := clientapi.New(clientapi.Config{DB: s.DB, Rooms: s.Rooms})
+	api := clientapi.New(clientapi.Config{
+		DB: s.DB, Accounts: s.Accounts, Rooms: s.Rooms,
+		Registration: clientapi.Registration(c.Registration), SharedSecret: c.SharedSecret,
+		PublicURL: c.PublicURL, RoomVersion: c.RoomVersion,
+	})
 	handler, err := web.New(web.Config{
 		DB: s.DB, Auth: doorkeeper{s.Accounts}, Once: doorkeeper{s.Accounts}, Log: c.Log, Now: c.Now,
 		Seen:          doorkeeper{s.Accounts}.Seen,
@@ -115,7 +122,11 @@ func (s *Server) doors() error {
 // Close closes the data. Call it after Run has returned, or without Run.
 func (s *Server) Close() error {
 	s.stop()
-	return s.DB.Close()
+	var err error
+	if s.board != nil {
+		err = errors.Join(s.board.bridge.Close(), s.board.devices.Close())
+	}
+	return errors.Join(err, s.DB.Close())
 }
 
 // stop tells long polls to answer.

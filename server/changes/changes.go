@@ -106,6 +106,17 @@ func (k *Keeper) Since(r kv.Reader, after Position) iter.Seq2[Position, Change] 
 	}
 }
 
+// Before yields the changes at or before a position, the last first.
+func (k *Keeper) Before(r kv.Reader, through Position) iter.Seq2[Position, Change] {
+	return func(yield func(Position, Change) bool) {
+		for pos, c := range k.log.Scan(r, kv.All().Through(uint64(through)).Reverse()) {
+			if !yield(Position(pos), c) {
+				return
+			}
+		}
+	}
+}
+
 // Wait returns a channel that is closed at the next publication or Poke. Take it first,
 // then look for news, then wait: so nothing is missed.
 func (k *Keeper) Wait() <-chan struct{} {

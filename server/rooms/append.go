@@ -170,7 +170,7 @@ func (k *Keeper) redact(tx *kv.WriteTx, row *RoomRow, a SendArgs) (*Event, error
 		return nil, matrix.UnsupportedRoomVersion(row.Version)
 	}
 	if a.Redacts == "" {
-		a.Redacts = redactsIn(a.Content)
+		a.Redacts = matrix.EventID(contentText(a.Content, "redacts"))
 	}
 	target, ok := k.Event(tx, a.Redacts)
 	if !ok || target.Room != a.Room || !k.Visible(tx, a.Sender, target) {
@@ -197,16 +197,6 @@ func (k *Keeper) redact(tx *kv.WriteTx, row *RoomRow, a SendArgs) (*Event, error
 	er.PDU, er.RedactedBy = stripped, e.ID
 	k.events.Put(tx, key, er)
 	return e, nil
-}
-
-func redactsIn(content json.RawMessage) matrix.EventID {
-	var c struct {
-		Redacts matrix.EventID `json:"redacts"`
-	}
-	if json.Unmarshal(content, &c) != nil {
-		return ""
-	}
-	return c.Redacts
 }
 
 // Power is the power levels in force in a room.

@@ -131,22 +131,29 @@ func (k *Keeper) Forget(tx *kv.WriteTx, room matrix.RoomID, user matrix.UserID) 
 
 // joinRules is the content of m.room.join_rules.
 type joinRules struct {
-	Rule  string `json:"join_rule"`
+	Rule  string
 	Allow []struct {
 		Type string        `json:"type"`
 		Room matrix.RoomID `json:"room_id"`
-	} `json:"allow"`
+	}
 }
 
 // JoinRule is the join rule of a room; "invite" if it has none.
 func (k *Keeper) JoinRule(r kv.Reader, room matrix.RoomID) string { return k.joinRules(r, room).Rule }
 
 func (k *Keeper) joinRules(r kv.Reader, room matrix.RoomID) joinRules {
-	rules := joinRules{Rule: "invite"}
-	if e, ok := k.State(r, room, "m.room.join_rules", ""); ok {
-		if json.Unmarshal(e.Content, &rules) != nil || rules.Rule == "" {
-			return joinRules{Rule: "invite"}
-		}
+	closed := joinRules{Rule: "invite"}
+	e, ok := k.State(r, room, "m.room.join_rules", "")
+	if !ok {
+		return closed
+	}
+	rules := joinRules{Rule: contentText(e.Content, "join_rule")}
+	content, err := matrix.ParseObject(e.Content)
+	if err != nil || rules.Rule == "" {
+		return closed
+	}
+	if content.Has("allow") && json.Unmarshal(content["allow"], &rules.Allow) != nil {
+		rules.Allow = nil // a list that cannot be read lets nobody in
 	}
 	return rules
 }

@@ -1,7 +1,6 @@
 package rooms
 
 import (
-	"encoding/json"
 	"iter"
 
 	"porchlight/kv"
@@ -258,16 +257,11 @@ func (k *Keeper) visibilityAt(r kv.Reader, e *Event) string {
 var openness = map[string]int{"joined": 0, "invited": 1, "shared": 2, "world_readable": 3}
 
 func historyVisibility(e *Event) string {
-	var c struct {
-		Visibility string `json:"history_visibility"`
-	}
-	if json.Unmarshal(e.Content, &c) != nil {
+	v := contentText(e.Content, "history_visibility")
+	if _, known := openness[v]; !known {
 		return "shared"
 	}
-	if _, known := openness[c.Visibility]; !known {
-		return "shared"
-	}
-	return c.Visibility
+	return v
 }
 
 // joinedAfter: a former member sees shared history up to the end of the last stay.

@@ -203,11 +203,19 @@ func (e *Event) Membership() string {
 	if e.Type != "m.room.member" || e.StateKey == nil {
 		return ""
 	}
-	var c struct {
-		Membership string `json:"membership"`
+	return contentText(e.Content, "membership")
+}
+
+// contentText is a text in the content of an event, "" if there is none. Content is read
+// through matrix.Object where it decides anything: encoding/json takes "Membership" or
+// "member\u017fhip" for "membership", and the rules of the room do not.
+func contentText(content json.RawMessage, key string) string {
+	o, err := matrix.ParseObject(content)
+	if err != nil {
+		return ""
 	}
-	_ = json.Unmarshal(e.Content, &c) // a member event without one was never accepted
-	return c.Membership
+	text, _ := o.Text(key)
+	return text
 }
 
 // pduFields are the fields of a PDU that readers want.
@@ -236,12 +244,7 @@ func (k *Keeper) event(r kv.Reader, key eventKey, row eventRow) *Event {
 		Replaces: changes.Position(row.Replaces), RedactedBy: row.RedactedBy,
 	}
 	if e.Redacts == "" && e.Type == "m.room.redaction" {
-		var c struct {
-			Redacts matrix.EventID `json:"redacts"`
-		}
-		if json.Unmarshal(e.Content, &c) == nil {
-			e.Redacts = c.Redacts
-		}
+		e.Redacts = matrix.EventID(contentText(e.Content, "redacts"))
 	}
 	return e
 }

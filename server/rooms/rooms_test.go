@@ -253,6 +253,24 @@ func TestMembershipTransitions(t *testing.T) {
 	}
 }
 
+// TestLookalikeKeysDecideNothing: Go's decoder takes other spellings for the same key,
+// which would let a knock count as joining.
+func TestLookalikeKeysDecideNothing(t *testing.T) {
+	h := newHouse(t)
+	room := h.create(rooms.CreateArgs{InitialState: []rooms.StateArgs{{Type: "m.room.join_rules", Content: json.RawMessage(`{"join_rule":"knock"}`)}}})
+	key := string(bob)
+	_, err := h.send(rooms.SendArgs{
+		Room: room, Sender: bob, Type: "m.room.member", StateKey: &key,
+		Content: json.RawMessage(`{"membership":"knock","member\u017fhip":"join","Membership":"join"}`),
+	})
+	h.must(err)
+	h.view(func(tx *kv.ReadTx) {
+		if got := h.rooms.Membership(tx, room, bob); got != "knock" {
+			t.Errorf("bob is %q", got)
+		}
+	})
+}
+
 func TestRestrictedJoin(t *testing.T) {
 	h := newHouse(t)
 	hall := h.create(rooms.CreateArgs{Invite: []matrix.UserID{bob}})

@@ -261,3 +261,6 @@ func (c *StreamsChanged) EventType() string {
 func (c *Other) EventType() string { return c.Type }
 
 func (c Common) common() Common { return c }
+
+// IDOf is the call that a content speaks of.
+func IDOf(c Content) string { return c.common().CallID }

@@ -1,0 +1,144 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"time"
+
+	"porchlight/kv"
+	"porchlight/server/changes"
+	"porchlight/server/matrix"
+	"porchlight/server/rooms"
+	"porchlight/voip/agent"
+	"porchlight/voip/call"
+)
+
+// lookBack is how old a call may be that the board still hears of after a restart; older
+// invites have expired anyway. So the place up to which it has read need not be stored,
+// which would cost a page for every message in the house.
+const lookBack = 2 * time.Minute
+
+// boardHouse shows the homeserver to the agent.
+type boardHouse struct {
+	s     *Server
+	begun bool
+	pos   changes.Position // read up to here
+}
+
+// Wait implements agent.House.
+func (h *boardHouse) Wait() <-chan struct{} { return h.s.Changes.Wait() }
+
+// Read implements agent.House. Only the agent's goroutine calls it.
+func (h *boardHouse) Read(ctx context.Context) ([]agent.Event, error) {
+	if h.begun && h.pos == h.s.Changes.Published() {
+		return nil, nil
+	}
+	var events []agent.Event
+	pos := h.pos
+	err := h.s.DB.View(ctx, func(tx *kv.ReadTx) error {
+		if !h.begun {
+			events, pos = h.first(tx)
+			return nil
+		}
+		for p, c := range h.s.Changes.Since(tx, pos) {
+			pos = p
+			if e, ok := h.event(tx, p, c); ok {
+				events = append(events, e)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	h.begun, h.pos = true, pos
+	return events, nil
+}
+
+// first is what a board that has just started needs to know: invitations that wait for
+// it, and calls that may still be going on.
+func (h *boardHouse) first(tx *kv.ReadTx) (events []agent.Event, last changes.Position) {
+	last = h.s.Changes.Last(tx)
+	for p, c := range h.s.Changes.Before(tx, last) {
+		if c.Kind != changes.Event {
+			continue
+		}
+		full, found := h.s.Rooms.EventAt(tx, c.Room, p)
+		if found && h.s.Config.Now().UnixMilli()-full.TS > lookBack.Milliseconds() {
+			break
+		}
+		if e, ok := h.event(tx, p, c); ok && call.Known(e.Type) {
+			events = append(events, e)
+		}
+	}
+	slices.Reverse(events)
+	self := h.s.BoardUser()
+	for room, m := range h.s.Rooms.Memberships(tx, self) {
+		if m.State != "invite" {
+			continue
+		}
+		if e, ok := h.event(tx, m.Position, changes.Change{Kind: changes.Event, Room: room}); ok {
+			events = append(events, e)
+		}
+	}
+	return events, last
+}
+
+// event is the event of a change, if the board has to do with it.
+func (h *boardHouse) event(tx *kv.ReadTx, pos changes.Position, c changes.Change) (agent.Event, bool) {
+	if c.Kind != changes.Event {
+		return agent.Event{}, false
+	}
+	self := h.s.BoardUser()
+	e, ok := h.s.Rooms.EventAt(tx, c.Room, pos)
+	if !ok || !e.Is("m.room.member", string(self)) && h.s.Rooms.Membership(tx, c.Room, self) != "join" {
+		return agent.Event{}, false
+	}
+	return agent.Event{
+		Room: e.Room, Sender: e.Sender, Type: e.Type, StateKey: e.StateKey, Content: e.Content,
+		Age: max(0, time.Duration(h.s.Config.Now().UnixMilli()-e.TS)*time.Millisecond),
+	}, true
+}
+
+// Send implements agent.House.
+func (h *boardHouse) Send(ctx context.Context, room matrix.RoomID, eventType string, content json.RawMessage) error {
+	return h.s.DB.Update(ctx, func(tx *kv.WriteTx) error {
+		_, err := h.s.Rooms.Send(tx, rooms.SendArgs{Room: room, Sender: h.s.BoardUser(), Type: eventType, Content: content})
+		return err
+	})
+}
+
+// Join implements agent.House.
+func (h *boardHouse) Join(ctx context.Context, room matrix.RoomID) error {
+	self := h.s.BoardUser()
+	return h.s.DB.Update(ctx, func(tx *kv.WriteTx) error {
+		_, err := h.s.Rooms.SetMembership(tx, rooms.MemberArgs{Room: room, Sender: self, Target: self, Membership: "join"})
+		return err
+	})
+}
+
+// Joined implements agent.House.
+func (h *boardHouse) Joined(ctx context.Context, room matrix.RoomID) (joined []matrix.UserID, err error) {
+	err = h.s.DB.View(ctx, func(tx *kv.ReadTx) error {
+		for user, state := range h.s.Rooms.Members(tx, room) {
+			if state == "join" {
+				joined = append(joined, user)
+			}
+		}
+		return nil
+	})
+	return joined, err
+}
+
+// MayCall implements agent.House: those on the list, or the owner where there is none.
+func (h *boardHouse) MayCall(ctx context.Context, user matrix.UserID) (may bool, err error) {
+	if allow := h.s.Config.Board.Allow; len(allow) > 0 {
+		return slices.Contains(allow, user), nil
+	}
+	err = h.s.DB.View(ctx, func(tx *kv.ReadTx) error {
+		may = h.s.Setup.Owner(tx) == user
+		return nil
+	})
+	return may, err
+}

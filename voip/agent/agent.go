@@ -1,0 +1,157 @@
+package agent
+
+import (
+	"context"
+	"crypto/rand"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"porchlight/server/matrix"
+	"porchlight/voip/call"
+)
+
+const (
+	// DefaultMaxCalls is how many calls the board keeps track of at once; further ones
+	// are refused as busy.
+	DefaultMaxCalls = 6
+	// retryAfter is how long the agent waits when the house cannot be read.
+	retryAfter = time.Second
+	// hangUpTime is what sending the hangups may take when the house stops.
+	hangUpTime = time.Second
+	// maxReports is how many reports of sessions and timers may wait.
+	maxReports = 64
+)
+
+// Config is what an Agent is made with. House, Bridge and Self have to be there.
+type Config struct {
+	House  House
+	Bridge Bridge
+	Self   matrix.UserID // the board's user
+	// AnswerAfter is how long a call rings before the board answers it.
+	AnswerAfter time.Duration
+	MaxCalls    int // 0: DefaultMaxCalls
+	// About are plain sentences on the board's devices, told to who asks for the status.
+	About []string
+	Log   *slog.Logger     // nil: slog.Default()
+	Now   func() time.Time // nil: time.Now
+	// Random makes party IDs; nil: crypto/rand.
+	Random io.Reader
+}
+
+// Agent is the board's user at work.
+type Agent struct {
+	Config
+	reports chan report
+	calls   map[callKey]*activeCall // Run's own
+	helpers sync.WaitGroup          // what Run started and waits for
+
+	mu     sync.Mutex
+	status []CallStatus // as of the last look
+	live   map[callKey]Session
+}
+
+// callKey names a call: its ID is unique in a room only.
+type callKey struct {
+	room matrix.RoomID
+	id   string
+}
+
+// report is something that a call's timer or session has to say.
+type report struct {
+	call  *activeCall
+	input call.Input
+	digit rune
+}
+
+// New makes an agent. Run makes it work.
+func New(c Config) *Agent {
+	if c.MaxCalls == 0 {
+		c.MaxCalls = DefaultMaxCalls
+	}
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Random == nil {
+		c.Random = rand.Reader
+	}
+	return &Agent{Config: c, reports: make(chan report, maxReports), calls: map[callKey]*activeCall{}, live: map[callKey]Session{}}
+}
+
+// Run follows the house until ctx ends. Then it hangs up all calls and waits until their
+// media has stopped.
+func (a *Agent) Run(ctx context.Context) error {
+	defer a.hangUpAll(context.WithoutCancel(ctx))
+	for {
+		news := a.House.Wait()
+		events, err := a.House.Read(ctx)
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			a.Log.Error("the board's user cannot read its rooms, will try again", "error", err)
+			news = after(retryAfter)
+		}
+		for _, e := range events {
+			a.take(ctx, e)
+		}
+		a.caughtUp(ctx)
+		if !a.work(ctx, news) {
+			return nil
+		}
+	}
+}
+
+// work handles reports until there is news; false when ctx has ended.
+func (a *Agent) work(ctx context.Context, news <-chan struct{}) bool {
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-news:
+			return true
+		case r := <-a.reports:
+			if r.digit != 0 {
+				a.Log.Info("a digit was dialled", "room", r.call.key.room, "peer", r.call.state.Peer())
+				continue
+			}
+			a.step(ctx, r.call, r.input)
+		}
+	}
+}
+
+func after(d time.Duration) <-chan struct{} {
+	c := make(chan struct{})
+	time.AfterFunc(d, func() { close(c) })
+	return c
+}
+
+// take hands one event of a room to whoever it is for.
+func (a *Agent) take(ctx context.Context, e Event) {
+	switch {
+	case e.Type == "m.room.member" && e.StateKey != nil:
+		a.member(ctx, e)
+	case call.Known(e.Type) && e.StateKey == nil:
+		a.callEvent(ctx, e)
+	case e.Type == "m.room.message" && e.StateKey == nil && e.Sender != a.Self:
+		a.message(ctx, e)
+	}
+}
+
+// hangUpAll ends every call properly, since the other side would wait otherwise, and
+// waits until the media has stopped.
+func (a *Agent) hangUpAll(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, hangUpTime)
+	defer cancel()
+	for _, c := range a.calls {
+		a.step(ctx, c, call.HangUp{})
+		if !c.over {
+			a.ended(c, call.Ended{Why: call.WhyHungUp})
+		}
+	}
+	a.helpers.Wait()
+}

@@ -1,0 +1,227 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"porchlight/server/matrix"
+	"porchlight/voip/call"
+)
+
+// activeCall is a call that is going on. Only Run's goroutine touches it.
+type activeCall struct {
+	key     callKey
+	state   call.State
+	session Session
+	timers  map[call.Timer]*time.Timer
+	answer  *time.Timer // until the board answers by itself
+	over    bool
+}
+
+// callEvent hands an event to its call; an invite begins one.
+func (a *Agent) callEvent(ctx context.Context, e Event) {
+	content, err := call.Parse(e.Type, e.Content)
+	if err != nil {
+		a.Log.Info("a call event is no good and is ignored", "type", e.Type, "room", e.Room, "sender", e.Sender, "error", err)
+		return
+	}
+	key := callKey{e.Room, call.IDOf(content)}
+	c := a.calls[key]
+	if c == nil {
+		if _, invite := content.(*call.Invite); !invite || e.Sender == a.Self {
+			return // of a call that ended, or that was never ours
+		}
+		if c = a.begin(ctx, key, e); c == nil {
+			return
+		}
+	}
+	a.step(ctx, c, call.Event{Sender: e.Sender, Age: e.Age, Content: content})
+}
+
+// begin makes room for a call that comes in; nil if it is none of the board's business.
+func (a *Agent) begin(ctx context.Context, key callKey, e Event) *activeCall {
+	if !a.forUs(ctx, e) {
+		return nil
+	}
+	party, err := call.NewID(a.Random)
+	if err != nil {
+		a.Log.Error("no party ID can be made", "error", err)
+		return nil
+	}
+	c := &activeCall{
+		key: key, timers: map[call.Timer]*time.Timer{},
+		state: call.Start(call.Config{Role: call.Callee, Self: a.Self, CallID: key.id, PartyID: party}),
+	}
+	a.calls[key] = c
+	return c
+}
+
+// forUs: a call to the board by name, or one in a room of two. A call among others that
+// merely share a room with the board is theirs.
+func (a *Agent) forUs(ctx context.Context, e Event) bool {
+	var invite struct {
+		Invitee matrix.UserID `json:"invitee"`
+	}
+	if json.Unmarshal(e.Content, &invite) == nil && invite.Invitee != "" {
+		return invite.Invitee == a.Self
+	}
+	joined, err := a.House.Joined(ctx, e.Room)
+	if err != nil {
+		a.Log.Error("the members of a room cannot be read", "room", e.Room, "error", err)
+		return false
+	}
+	return len(joined) <= 2
+}
+
+// caughtUp tells calls that all events are in, so that they may ring now.
+func (a *Agent) caughtUp(ctx context.Context) {
+	for _, c := range a.calls {
+		if c.state.Phase() == call.Invited {
+			a.step(ctx, c, call.CaughtUp{})
+		}
+	}
+}
+
+// step moves a call on and carries out what follows from it.
+func (a *Agent) step(ctx context.Context, c *activeCall, in call.Input) {
+	if c.over {
+		return
+	}
+	var outputs []call.Output
+	c.state, outputs = call.Step(c.state, in)
+	for _, o := range outputs {
+		a.carryOut(ctx, c, o)
+	}
+	a.publish()
+}
+
+func (a *Agent) carryOut(ctx context.Context, c *activeCall, o call.Output) {
+	switch o := o.(type) {
+	case call.Send:
+		a.send(ctx, c, o.Content)
+	case call.Ring:
+		a.ring(ctx, c, o)
+	case call.StopRinging:
+		if c.answer != nil {
+			c.answer.Stop()
+		}
+	case call.SetTimer:
+		a.setTimer(ctx, c, o)
+	case call.StopTimer:
+		if t := c.timers[o.Timer]; t != nil {
+			t.Stop()
+		}
+	case call.Note:
+		a.Log.Info("call: "+o.Text, "room", c.key.room, "call", c.key.id)
+	case call.Established:
+		a.Log.Info("the call is up", "room", c.key.room, "peer", c.state.Peer(), "after", c.session.Stats().Connected)
+	case call.Ended:
+		a.ended(c, o)
+	case call.ApplyOffer, call.CreateOffer, call.ApplyAnswer, call.AddCandidates, call.CloseMedia:
+		a.order(ctx, c, o)
+	}
+}
+
+func (a *Agent) send(ctx context.Context, c *activeCall, content call.Content) {
+	raw, err := json.Marshal(content)
+	if err == nil {
+		err = a.House.Send(ctx, c.key.room, content.EventType(), raw)
+	}
+	if err != nil {
+		a.Log.Error("a call event could not be sent", "type", content.EventType(), "room", c.key.room, "error", err)
+	}
+}
+
+// ring decides: calls of those who may are answered, after a while if so set; others are
+// rejected.
+func (a *Agent) ring(ctx context.Context, c *activeCall, r call.Ring) {
+	may, err := a.House.MayCall(ctx, r.Peer)
+	if err != nil {
+		a.Log.Error("it cannot be told who may call, so nobody may", "error", err)
+	}
+	var in call.Input = call.Accept{}
+	switch {
+	case !may:
+		in = call.Refuse{}
+	case len(a.live) >= a.MaxCalls:
+		in = call.HangUp{Reason: call.UserBusy}
+	}
+	a.Log.Info("a call comes in", "room", c.key.room, "peer", r.Peer, "video", r.Video, "answered", may)
+	delay := a.AnswerAfter
+	if !may {
+		delay = 0
+	}
+	c.answer = time.AfterFunc(delay, func() { a.report(ctx, report{call: c, input: in}) })
+}
+
+// report hands something to Run's goroutine; it gives up when ctx ends.
+func (a *Agent) report(ctx context.Context, r report) {
+	select {
+	case a.reports <- r:
+	case <-ctx.Done():
+	}
+}
+
+func (a *Agent) setTimer(ctx context.Context, c *activeCall, o call.SetTimer) {
+	if t := c.timers[o.Timer]; t != nil {
+		t.Stop()
+	}
+	fired := call.TimerFired{Timer: o.Timer, Seq: o.Seq}
+	c.timers[o.Timer] = time.AfterFunc(o.After, func() { a.report(ctx, report{call: c, input: fired}) })
+}
+
+// order passes an order on; the first one opens the session.
+func (a *Agent) order(ctx context.Context, c *activeCall, o call.Output) {
+	if _, closing := o.(call.CloseMedia); closing {
+		if c.session != nil {
+			c.session.Order(o)
+		}
+		return
+	}
+	if c.session == nil {
+		s, err := a.Bridge.Open(ctx)
+		if err != nil {
+			a.Log.Error("the media of a call cannot be opened", "error", err)
+			a.helpers.Go(func() { a.report(ctx, report{call: c, input: call.MediaFailed{}}) })
+			return
+		}
+		c.session = s
+		a.mu.Lock()
+		a.live[c.key] = s
+		a.mu.Unlock()
+		a.helpers.Go(func() {
+			for r := range s.Reports() {
+				a.report(ctx, report{call: c, input: r.Input, digit: r.Digit})
+			}
+		})
+	}
+	c.session.Order(o)
+}
+
+func (a *Agent) ended(c *activeCall, o call.Ended) {
+	args := []any{"room", c.key.room, "peer", c.state.Peer(), "why", o.Why}
+	if c.session != nil {
+		s := c.session.Stats()
+		args = append(args, "heard_level_dbfs", s.HeardLevel, "video_sent", s.VideoSent, "audio_received", s.AudioReceived)
+	}
+	a.Log.Info("the call is over", args...)
+	c.over = true
+	for _, t := range c.timers {
+		t.Stop()
+	}
+	if c.answer != nil {
+		c.answer.Stop()
+	}
+	delete(a.calls, c.key)
+	a.mu.Lock()
+	delete(a.live, c.key)
+	a.mu.Unlock()
+	if c.session != nil {
+		a.helpers.Go(func() {
+			if err := c.session.Close(); err != nil {
+				a.Log.Warn("the media of a call did not end cleanly", "error", err)
+			}
+		})
+	}
+}

@@ -1,0 +1,77 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"porchlight/server/matrix"
+	"porchlight/voip/call"
+)
+
+// House is what the agent needs of the homeserver.
+type House interface {
+	// Wait returns a channel that is closed when there may be something new. Take it
+	// before Read, so that nothing is missed.
+	Wait() <-chan struct{}
+	// Read returns what happened in the rooms of the board's user since the last Read,
+	// oldest first, and notes that it has been read.
+	Read(ctx context.Context) ([]Event, error)
+	// Send puts an event into a room, as the board's user.
+	Send(ctx context.Context, room matrix.RoomID, eventType string, content json.RawMessage) error
+	// Join accepts an invitation.
+	Join(ctx context.Context, room matrix.RoomID) error
+	// Joined are the users that are joined to a room.
+	Joined(ctx context.Context, room matrix.RoomID) ([]matrix.UserID, error)
+	// MayCall says whether the board answers this user's calls.
+	MayCall(ctx context.Context, user matrix.UserID) (bool, error)
+}
+
+// Event is an event in a room that the board's user is in or invited to.
+type Event struct {
+	Room     matrix.RoomID
+	Sender   matrix.UserID
+	Type     string
+	StateKey *string
+	Content  json.RawMessage
+	// Age is how long ago the homeserver got the event, by its own clock.
+	Age time.Duration
+}
+
+// Bridge makes the media of calls.
+type Bridge interface {
+	Open(ctx context.Context) (Session, error)
+}
+
+// Session is the media of one call; voip/bridge has the contract in full.
+type Session interface {
+	// Order carries out what voip/call orders; it never blocks.
+	Order(o call.Output)
+	// Reports is closed when the session has ended.
+	Reports() <-chan Report
+	// Stats says how the media is doing.
+	Stats() MediaStats
+	Close() error
+}
+
+// Report is one thing that a Session tells: an input for the call, or a dialled digit.
+type Report struct {
+	Input call.Input
+	Digit rune
+}
+
+// MediaStats is how the media of a call is doing.
+type MediaStats struct {
+	AudioCodec    string        `json:"audio_codec,omitempty"`
+	VideoCodec    string        `json:"video_codec,omitempty"`
+	AudioSent     uint64        `json:"audio_sent"`     // frames
+	VideoSent     uint64        `json:"video_sent"`     // frames
+	AudioReceived uint64        `json:"audio_received"` // packets
+	VideoReceived uint64        `json:"video_received"` // packets
+	Bitrate       int           `json:"bitrate"`        // of the picture, bits per second
+	Loss          float64       `json:"loss"`           // fraction
+	Connected     time.Duration `json:"connected_ns"`   // from opening to the first connection
+	// HeardLevel is the loudness of the caller in dBFS, HeardHz its strongest tone.
+	HeardLevel float64 `json:"heard_level_dbfs"`
+	HeardHz    float64 `json:"heard_hz"`
+}

@@ -1,0 +1,62 @@
+package agent
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"porchlight/server/matrix"
+	"porchlight/voip/call"
+)
+
+// CallStatus is a call as others may look at it.
+type CallStatus struct {
+	Room  matrix.RoomID `json:"room_id"`
+	Call  string        `json:"call_id"`
+	Peer  matrix.UserID `json:"peer"`
+	Phase string        `json:"phase"`
+	Media MediaStats    `json:"media"`
+}
+
+var phaseNames = map[call.Phase]string{
+	call.New: "new", call.Invited: "invited", call.Ringing: "ringing", call.Preparing: "preparing",
+	call.Inviting: "inviting", call.Answered: "answered", call.Active: "active", call.Over: "over",
+}
+
+// publish notes for Status how the calls stand. Run's goroutine calls it.
+func (a *Agent) publish() {
+	all := make([]CallStatus, 0, len(a.calls))
+	for key, c := range a.calls {
+		all = append(all, CallStatus{Room: key.room, Call: key.id, Peer: c.state.Peer(), Phase: phaseNames[c.state.Phase()]})
+	}
+	slices.SortFunc(all, func(x, y CallStatus) int { return strings.Compare(x.Call, y.Call) })
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.status = all
+}
+
+// Status is the calls that are going on, by call ID. It may be called from anywhere.
+func (a *Agent) Status() []CallStatus {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	all := slices.Clone(a.status)
+	for i, c := range all {
+		if s := a.live[callKey{c.Room, c.Call}]; s != nil {
+			all[i].Media = s.Stats()
+		}
+	}
+	return all
+}
+
+// statusText is the status in plain sentences.
+func (a *Agent) statusText() string {
+	lines := slices.Clone(a.About)
+	calls := a.Status()
+	if len(calls) == 0 {
+		lines = append(lines, "Nobody is calling.")
+	}
+	for _, c := range calls {
+		lines = append(lines, fmt.Sprintf("In a call with %s (%s).", c.Peer, c.Phase))
+	}
+	return strings.Join(lines, "\n")
+}
