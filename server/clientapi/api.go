@@ -17,15 +17,25 @@ package clientapi
 import (
 	"porchlight/kv"
 	"porchlight/server/accounts"
+	"porchlight/server/e2ee"
+	"porchlight/server/ephemeral"
+	"porchlight/server/history"
+	"porchlight/server/push"
 	"porchlight/server/rooms"
+	"porchlight/server/syncv2"
 )
 
 // Config is everything that the operations work on. The keepers have to be there; the
 // zero value of any other field is its default.
 type Config struct {
-	DB       *kv.DB
-	Accounts *accounts.Keeper
-	Rooms *rooms.Keeper
+	DB        *kv.DB
+	Accounts  *accounts.Keeper
+	Rooms     *rooms.Keeper
+	History   *history.Keeper
+	Ephemeral *ephemeral.Keeper
+	E2EE      *e2ee.Keeper
+	Push      *push.Keeper
+	Sync      *syncv2.View
 
 	// Registration is who may make an account; empty: closed.
 	Registration Registration
