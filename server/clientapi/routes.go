@@ -51,6 +51,9 @@ func (a *API) Routes() []web.Route {
 		{Op: "deleteRoomAlias", Method: remove, Path: "/_matrix/client/v3/directory/room/{roomAlias}", Access: web.User, Handler: web.Write(a.deleteRoomAlias)},
 		{Op: "getLocalAliases", Method: get, Path: "/_matrix/client/v3/rooms/{roomId}/aliases", Access: web.User, RateLimited: true, Handler: web.Read(a.getLocalAliases)},
 
+		// event_context.yaml
+		{Op: "getEventContext", Method: get, Path: "/_matrix/client/v3/rooms/{roomId}/context/{eventId}", Access: web.User, Guests: true, Handler: web.Read(a.getEventContext)},
+
 		// filter.yaml
 		{Op: "defineFilter", Method: post, Path: "/_matrix/client/v3/user/{userId}/filter", Access: web.User, Handler: web.Write(a.defineFilter)},
 		{Op: "getFilter", Method: get, Path: "/_matrix/client/v3/user/{userId}/filter/{filterId}", Access: web.User, Handler: web.Read(a.getFilter)},
@@ -72,6 +75,9 @@ func (a *API) Routes() []web.Route {
 		{Op: "leaveRoom", Method: post, Path: "/_matrix/client/v3/rooms/{roomId}/leave", Access: web.User, RateLimited: true, Handler: web.Write(a.leaveRoom)},
 		{Op: "forgetRoom", Method: post, Path: "/_matrix/client/v3/rooms/{roomId}/forget", Access: web.User, RateLimited: true, Handler: web.Write(a.forgetRoom)},
 
+		// list_joined_rooms.yaml
+		{Op: "getJoinedRooms", Method: get, Path: "/_matrix/client/v3/joined_rooms", Access: web.User, Handler: web.Read(a.getJoinedRooms)},
+
 		// login.yaml
 		{Op: "getLoginFlows", Method: get, Path: "/_matrix/client/v3/login", Access: web.Anyone, RateLimited: true, Handler: web.Plain(a.getLoginFlows)},
 		{Op: "login", Method: post, Path: "/_matrix/client/v3/login", Access: web.Anyone, RateLimited: true, Limit: web.Login, Handler: web.Plain(a.login)},
@@ -82,6 +88,9 @@ func (a *API) Routes() []web.Route {
 		// logout.yaml
 		{Op: "logout", Method: post, Path: "/_matrix/client/v3/logout", Access: web.User, Guests: true, Locked: true, Handler: web.Write(a.logout)},
 		{Op: "logout_all", Method: post, Path: "/_matrix/client/v3/logout/all", Access: web.User, Guests: true, Locked: true, Handler: web.Write(a.logoutAll)},
+
+		// message_pagination.yaml
+		{Op: "getRoomEvents", Method: get, Path: "/_matrix/client/v3/rooms/{roomId}/messages", Access: web.User, Guests: true, Handler: web.Read(a.getRoomEvents)},
 
 		// password_management.yaml
 		{Op: "changePassword", Method: post, Path: "/_matrix/client/v3/account/password", Access: web.Optional, RateLimited: true, Limit: web.Login, Handler: web.Plain(a.changePassword)},
@@ -110,6 +119,16 @@ func (a *API) Routes() []web.Route {
 
 		// room_state.yaml
 		{Op: "setRoomStateWithKey", Method: put, Path: "/_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}", EmptyLast: true, Access: web.User, MaxBody: maxEventBody, Handler: web.Write(a.setRoomStateWithKey)},
+
+		// rooms.yaml
+		{Op: "getOneRoomEvent", Method: get, Path: "/_matrix/client/v3/rooms/{roomId}/event/{eventId}", Access: web.User, Guests: true, Handler: web.Read(a.getOneRoomEvent)},
+		{Op: "getRoomStateWithKey", Method: get, Path: "/_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}", EmptyLast: true, Access: web.User, Guests: true, Handler: web.Read(a.getRoomStateWithKey)},
+		{Op: "getRoomState", Method: get, Path: "/_matrix/client/v3/rooms/{roomId}/state", Access: web.User, Guests: true, Handler: web.Read(a.getRoomState)},
+		{Op: "getMembersByRoom", Method: get, Path: "/_matrix/client/v3/rooms/{roomId}/members", Access: web.User, Guests: true, Handler: web.Read(a.getMembersByRoom)},
+		{Op: "getJoinedMembersByRoom", Method: get, Path: "/_matrix/client/v3/rooms/{roomId}/joined_members", Access: web.User, Handler: web.Read(a.getJoinedMembersByRoom)},
+
+		// sync.yaml
+		{Op: "sync", Method: get, Path: "/_matrix/client/v3/sync", Access: web.User, Guests: true, Handler: web.Plain(a.sync)},
 
 		// tags.yaml
 		{Op: "getRoomTags", Method: get, Path: "/_matrix/client/v3/user/{userId}/rooms/{roomId}/tags", Access: web.User, Handler: web.Read(a.getRoomTags)},
