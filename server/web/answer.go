@@ -18,6 +18,13 @@ import (
 	"porchlight/server/matrix"
 )
 
+const (
+	// answerTimeout is how long a client may take to accept a short answer.
+	answerTimeout = time.Minute
+	// slowestClient is how fast it has to take a long one, in bytes per second.
+	slowestClient = 4 << 10
+)
+
 // response notes what was sent.
 type response struct {
 	http.ResponseWriter
@@ -60,6 +67,12 @@ func encode(v any) ([]byte, error) {
 }
 
 func (x *exchange) writeJSON(status int, body []byte) {
+	rc := http.NewResponseController(x.w.ResponseWriter)
+	if x.call.R.ContentLength != 0 {
+		// net/http reads what is left of the body before it answers; not for ever. It
+		// takes the deadline off again before the next request.
+		_ = rc.SetReadDeadline(time.Now().Add(bodyTimeout))
+	}
 	h := x.w.Header()
 	h.Set("Content-Type", "application/json")
 	h.Set("Content-Length", strconv.Itoa(len(body)))
@@ -70,8 +83,14 @@ func (x *exchange) writeJSON(status int, body []byte) {
 	if x.call.R.Method == http.MethodHead {
 		return
 	}
+	patience := answerTimeout + time.Duration(len(body)/slowestClient)*time.Second
+	timed := rc.SetWriteDeadline(time.Now().Add(patience)) == nil // the network's clock
 	// An error here means that the client has gone; nobody is left to tell.
 	_, _ = x.w.Write(body)
+	if timed {
+		_ = rc.Flush()
+		_ = rc.SetWriteDeadline(time.Time{})
+	}
 }
 
 // fail answers an error.

@@ -26,7 +26,8 @@ const bodyTimeout = 30 * time.Second
 //	path:"roomId"          a parameter of the path; always there
 //	query:"limit"          a query parameter; zero or nil if it is not given
 //	query:"from,required"  M_MISSING_PARAM if it is not given
-//	json:"room_version"    a field of the body; `required:"true"` makes it required
+//	json:"room_version"    a field of the body; null counts as absent, and absent is
+//	                       M_MISSING_PARAM with `required:"true"`, else zero or nil
 //	body:"raw"             json.RawMessage: the whole body, checked, an object
 //	body:"stream"          io.Reader: the body as it comes, bounded
 //
@@ -267,15 +268,17 @@ func (x *exchange) readBody() ([]byte, error) {
 	rc := http.NewResponseController(x.w.ResponseWriter)
 	// The deadline is the network's, so it goes by the real clock. Where there is no
 	// connection to put it on, there is nobody to be slow either.
-	if rc.SetReadDeadline(time.Now().Add(bodyTimeout)) == nil {
-		defer func() { _ = rc.SetReadDeadline(time.Time{}) }()
-	}
+	timed := rc.SetReadDeadline(time.Now().Add(bodyTimeout)) == nil
 	body, err := io.ReadAll(x.bodyReader())
+	if timed && err == nil {
+		_ = rc.SetReadDeadline(time.Time{}) // the handler may take its time
+	}
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
 		return nil, err
 	case errors.Is(err, os.ErrDeadlineExceeded):
+		x.w.Header().Set("Connection", "close") // else net/http waits for the rest
 		return nil, matrix.Unknown(http.StatusRequestTimeout, "The request body took too long to arrive.")
 	case err != nil:
 		return nil, matrix.NotJSON("The request body ended early.")

@@ -39,7 +39,6 @@ type jsonField struct {
 	index    []int
 	name     string
 	required bool
-	nullable bool // takes null as a value; elsewhere it means absent
 	decode   jsonDecoder
 }
 
@@ -76,7 +75,6 @@ func (b *jsonBuilder) object(t reflect.Type, top bool) (*jsonObject, error) {
 		o.fields = append(o.fields, jsonField{
 			index: f.Index, name: name, decode: decode,
 			required: f.Tag.Get("required") == "true",
-			nullable: f.Type == reflect.TypeFor[json.RawMessage](),
 		})
 	}
 	return o, nil
@@ -131,10 +129,7 @@ func (o *jsonObject) decode(raw []byte, v reflect.Value, at string) error {
 	for i := range o.fields {
 		f := &o.fields[i]
 		value, ok := object[f.name]
-		if ok && !f.nullable && isNull(value) {
-			ok = false
-		}
-		if !ok {
+		if !ok || isNull(value) { // clients send null for what they leave out
 			if f.required {
 				return matrix.MissingParam("The field " + join(at, f.name) + " is missing.")
 			}

@@ -12,7 +12,7 @@ import (
 
 // Call is what a handler knows about its request besides the decoded input.
 type Call struct {
-	Ctx context.Context // ends when the client goes away or the server stops
+	Ctx context.Context // ends when the client goes away
 
 	// Who asks; empty where nobody is signed in.
 	User   matrix.UserID
