@@ -38,6 +38,10 @@ func (a *API) Routes() []web.Route {
 		// create_room.yaml
 		{Op: "createRoom", Method: post, Path: "/_matrix/client/v3/createRoom", Access: web.User, MaxBody: maxCreateBody, Handler: web.Write(a.createRoom)},
 
+		// cross_signing.yaml
+		{Op: "uploadCrossSigningKeys", Method: post, Path: "/_matrix/client/v3/keys/device_signing/upload", Access: web.User, Handler: web.Plain(a.uploadCrossSigningKeys)},
+		{Op: "uploadCrossSigningSignatures", Method: post, Path: "/_matrix/client/v3/keys/signatures/upload", Access: web.User, MaxBody: maxKeysBody, Handler: web.Write(a.uploadCrossSigningSignatures)},
+
 		// device_management.yaml
 		{Op: "getDevices", Method: get, Path: "/_matrix/client/v3/devices", Access: web.User, Guests: true, Handler: web.Read(a.getDevices)},
 		{Op: "getDevice", Method: get, Path: "/_matrix/client/v3/devices/{deviceId}", Access: web.User, Guests: true, Handler: web.Read(a.getDevice)},
@@ -64,6 +68,28 @@ func (a *API) Routes() []web.Route {
 		// joining.yaml
 		{Op: "joinRoomById", Method: post, Path: "/_matrix/client/v3/rooms/{roomId}/join", Access: web.User, RateLimited: true, Handler: web.Write(a.joinRoomById)},
 		{Op: "joinRoom", Method: post, Path: "/_matrix/client/v3/join/{roomIdOrAlias}", Access: web.User, RateLimited: true, Handler: web.Write(a.joinRoom)},
+
+		// key_backup.yaml
+		{Op: "postRoomKeysVersion", Method: post, Path: "/_matrix/client/v3/room_keys/version", Access: web.User, RateLimited: true, Handler: web.Write(a.postRoomKeysVersion)},
+		{Op: "getRoomKeysVersionCurrent", Method: get, Path: "/_matrix/client/v3/room_keys/version", Access: web.User, RateLimited: true, Handler: web.Read(a.getRoomKeysVersionCurrent)},
+		{Op: "getRoomKeysVersion", Method: get, Path: "/_matrix/client/v3/room_keys/version/{version}", Access: web.User, RateLimited: true, Handler: web.Read(a.getRoomKeysVersion)},
+		{Op: "putRoomKeysVersion", Method: put, Path: "/_matrix/client/v3/room_keys/version/{version}", Access: web.User, RateLimited: true, Handler: web.Write(a.putRoomKeysVersion)},
+		{Op: "deleteRoomKeysVersion", Method: remove, Path: "/_matrix/client/v3/room_keys/version/{version}", Access: web.User, RateLimited: true, Handler: web.Write(a.deleteRoomKeysVersion)},
+		{Op: "putRoomKeys", Method: put, Path: "/_matrix/client/v3/room_keys/keys", Access: web.User, RateLimited: true, MaxBody: maxKeysBody, Handler: web.Write(a.putRoomKeys)},
+		{Op: "getRoomKeys", Method: get, Path: "/_matrix/client/v3/room_keys/keys", Access: web.User, RateLimited: true, Handler: web.Read(a.getRoomKeys)},
+		{Op: "deleteRoomKeys", Method: remove, Path: "/_matrix/client/v3/room_keys/keys", Access: web.User, RateLimited: true, Handler: web.Write(a.deleteRoomKeys)},
+		{Op: "putRoomKeysByRoomId", Method: put, Path: "/_matrix/client/v3/room_keys/keys/{roomId}", Access: web.User, RateLimited: true, MaxBody: maxKeysBody, Handler: web.Write(a.putRoomKeysByRoomId)},
+		{Op: "getRoomKeysByRoomId", Method: get, Path: "/_matrix/client/v3/room_keys/keys/{roomId}", Access: web.User, RateLimited: true, Handler: web.Read(a.getRoomKeysByRoomId)},
+		{Op: "deleteRoomKeysByRoomId", Method: remove, Path: "/_matrix/client/v3/room_keys/keys/{roomId}", Access: web.User, RateLimited: true, Handler: web.Write(a.deleteRoomKeysByRoomId)},
+		{Op: "putRoomKeyBySessionId", Method: put, Path: "/_matrix/client/v3/room_keys/keys/{roomId}/{sessionId}", Access: web.User, RateLimited: true, MaxBody: maxKeysBody, Handler: web.Write(a.putRoomKeyBySessionId)},
+		{Op: "getRoomKeyBySessionId", Method: get, Path: "/_matrix/client/v3/room_keys/keys/{roomId}/{sessionId}", Access: web.User, RateLimited: true, Handler: web.Read(a.getRoomKeyBySessionId)},
+		{Op: "deleteRoomKeyBySessionId", Method: remove, Path: "/_matrix/client/v3/room_keys/keys/{roomId}/{sessionId}", Access: web.User, RateLimited: true, Handler: web.Write(a.deleteRoomKeyBySessionId)},
+
+		// keys.yaml
+		{Op: "uploadKeys", Method: post, Path: "/_matrix/client/v3/keys/upload", Access: web.User, Guests: true, MaxBody: maxKeysBody, Handler: web.Write(a.uploadKeys)},
+		{Op: "queryKeys", Method: post, Path: "/_matrix/client/v3/keys/query", Access: web.User, Guests: true, MaxBody: maxKeysBody, Handler: web.Read(a.queryKeys)},
+		{Op: "claimKeys", Method: post, Path: "/_matrix/client/v3/keys/claim", Access: web.User, Guests: true, MaxBody: maxKeysBody, Handler: web.Write(a.claimKeys)},
+		{Op: "getKeysChanges", Method: get, Path: "/_matrix/client/v3/keys/changes", Access: web.User, Handler: web.Read(a.getKeysChanges)},
 
 		// kicking.yaml
 		{Op: "kick", Method: post, Path: "/_matrix/client/v3/rooms/{roomId}/kick", Access: web.User, Handler: web.Write(a.kick)},
@@ -95,11 +121,35 @@ func (a *API) Routes() []web.Route {
 		// password_management.yaml
 		{Op: "changePassword", Method: post, Path: "/_matrix/client/v3/account/password", Access: web.Optional, RateLimited: true, Limit: web.Login, Handler: web.Plain(a.changePassword)},
 
+		// presence.yaml
+		{Op: "setPresence", Method: put, Path: "/_matrix/client/v3/presence/{userId}/status", Access: web.User, RateLimited: true, Handler: web.Plain(a.setPresence)},
+		{Op: "getPresence", Method: get, Path: "/_matrix/client/v3/presence/{userId}/status", Access: web.User, Handler: web.Read(a.getPresence)},
+
 		// profile.yaml
 		{Op: "setProfileField", Method: put, Path: "/_matrix/client/v3/profile/{userId}/{keyName}", Access: web.User, Guests: true, RateLimited: true, MaxBody: maxProfileBody, Handler: web.Write(a.setProfileField)},
 		{Op: "getProfileField", Method: get, Path: "/_matrix/client/v3/profile/{userId}/{keyName}", Access: web.Anyone, Handler: web.Read(a.getProfileField)},
 		{Op: "deleteProfileField", Method: remove, Path: "/_matrix/client/v3/profile/{userId}/{keyName}", Access: web.User, Guests: true, RateLimited: true, Handler: web.Write(a.deleteProfileField)},
 		{Op: "getUserProfile", Method: get, Path: "/_matrix/client/v3/profile/{userId}", Access: web.Anyone, Handler: web.Read(a.getUserProfile)},
+
+		// pusher.yaml
+		{Op: "getPushers", Method: get, Path: "/_matrix/client/v3/pushers", Access: web.User, Handler: web.Plain(a.getPushers)},
+
+		// pushrules.yaml
+		{Op: "getPushRules", Method: get, Path: "/_matrix/client/v3/pushrules/", Access: web.User, Aliases: []string{"/_matrix/client/v3/pushrules"}, Handler: web.Read(a.getPushRules)},
+		{Op: "getPushRulesGlobal", Method: get, Path: "/_matrix/client/v3/pushrules/global/", Access: web.User, Aliases: []string{"/_matrix/client/v3/pushrules/global"}, Handler: web.Read(a.getPushRulesGlobal)},
+		{Op: "getPushRule", Method: get, Path: "/_matrix/client/v3/pushrules/global/{kind}/{ruleId}", Access: web.User, Handler: web.Read(a.getPushRule)},
+		{Op: "setPushRule", Method: put, Path: "/_matrix/client/v3/pushrules/global/{kind}/{ruleId}", Access: web.User, RateLimited: true, Handler: web.Write(a.setPushRule)},
+		{Op: "deletePushRule", Method: remove, Path: "/_matrix/client/v3/pushrules/global/{kind}/{ruleId}", Access: web.User, Handler: web.Write(a.deletePushRule)},
+		{Op: "isPushRuleEnabled", Method: get, Path: "/_matrix/client/v3/pushrules/global/{kind}/{ruleId}/enabled", Access: web.User, Handler: web.Read(a.isPushRuleEnabled)},
+		{Op: "setPushRuleEnabled", Method: put, Path: "/_matrix/client/v3/pushrules/global/{kind}/{ruleId}/enabled", Access: web.User, Handler: web.Write(a.setPushRuleEnabled)},
+		{Op: "getPushRuleActions", Method: get, Path: "/_matrix/client/v3/pushrules/global/{kind}/{ruleId}/actions", Access: web.User, Handler: web.Read(a.getPushRuleActions)},
+		{Op: "setPushRuleActions", Method: put, Path: "/_matrix/client/v3/pushrules/global/{kind}/{ruleId}/actions", Access: web.User, Handler: web.Write(a.setPushRuleActions)},
+
+		// read_markers.yaml
+		{Op: "setReadMarker", Method: post, Path: "/_matrix/client/v3/rooms/{roomId}/read_markers", Access: web.User, RateLimited: true, Handler: web.Plain(a.setReadMarker)},
+
+		// receipts.yaml
+		{Op: "postReceipt", Method: post, Path: "/_matrix/client/v3/rooms/{roomId}/receipt/{receiptType}/{eventId}", Access: web.User, RateLimited: true, Handler: web.Plain(a.postReceipt)},
 
 		// redaction.yaml
 		{Op: "redactEvent", Method: put, Path: "/_matrix/client/v3/rooms/{roomId}/redact/{eventId}/{txnId}", Access: web.User, Once: true, Handler: web.Write(a.redactEvent)},
@@ -135,8 +185,17 @@ func (a *API) Routes() []web.Route {
 		{Op: "setRoomTag", Method: put, Path: "/_matrix/client/v3/user/{userId}/rooms/{roomId}/tags/{tag}", Access: web.User, Handler: web.Write(a.setRoomTag)},
 		{Op: "deleteRoomTag", Method: remove, Path: "/_matrix/client/v3/user/{userId}/rooms/{roomId}/tags/{tag}", Access: web.User, Handler: web.Write(a.deleteRoomTag)},
 
+		// to_device.yaml
+		{Op: "sendToDevice", Method: put, Path: "/_matrix/client/v3/sendToDevice/{eventType}/{txnId}", Access: web.User, Guests: true, Once: true, MaxBody: maxKeysBody, Handler: web.Write(a.sendToDevice)},
+
+		// typing.yaml
+		{Op: "setTyping", Method: put, Path: "/_matrix/client/v3/rooms/{roomId}/typing/{userId}", Access: web.User, RateLimited: true, Handler: web.Read(a.setTyping)},
+
 		// versions.yaml
 		{Op: "getVersions", Method: get, Path: "/_matrix/client/versions", Access: web.Anyone, Handler: web.Plain(a.getVersions)},
+
+		// voip.yaml
+		{Op: "getTurnServer", Method: get, Path: "/_matrix/client/v3/voip/turnServer", Access: web.User, RateLimited: true, Handler: web.Plain(a.getTurnServer)},
 
 		// wellknown.yaml
 		{Op: "getWellknown", Method: get, Path: "/.well-known/matrix/client", Access: web.Anyone, Handler: web.Plain(a.getWellknown)},
