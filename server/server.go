@@ -14,8 +14,12 @@ import (
 	"porchlight/server/changes"
 	"porchlight/server/clientapi"
 	"porchlight/server/e2ee"
+	"porchlight/server/ephemeral"
+	"porchlight/server/history"
+	"porchlight/server/push"
 	"porchlight/server/rooms"
 	"porchlight/server/setup"
+	"porchlight/server/syncv2"
 	"porchlight/server/web"
 )
 
@@ -27,7 +31,10 @@ type Server struct {
 	Changes   *changes.Keeper
 	Accounts  *accounts.Keeper
 	Rooms     *rooms.Keeper
+	Ephemeral *ephemeral.Keeper
+	History   *history.Keeper
 	E2EE      *e2ee.Keeper
+	Push      *push.Keeper
 	Handler   http.Handler // all doors
 	board     *board       // nil: there is none
 	closing   chan struct{}
@@ -85,12 +92,16 @@ func (s *Server) keepers(ctx context.Context) (err error) {
 		DB: s.DB, Changes: s.Changes, Profiles: profiles{s.Accounts},
 		Server: s.Setup.ServerName(), KeyID: keyID, Key: key, DefaultVersion: c.RoomVersion, Now: c.Now,
 	})
+	s.History = history.New(history.Config{Rooms: s.Rooms})
+	s.Ephemeral = ephemeral.New(ephemeral.Config{DB: s.DB, Changes: s.Changes, Rooms: s.Rooms, Now: c.Now})
+	s.Push = push.New(s.DB, s.Changes)
 	s.E2EE = e2ee.New(e2ee.Config{DB: s.DB, Changes: s.Changes, Accounts: s.Accounts, Rooms: s.Rooms, Server: s.Setup.ServerName()})
 
 	s.Accounts.AddDeviceWitness(s.E2EE)
 	s.Accounts.AddProfileWitness(s.Rooms)
 	s.runs("database", s.DB.Run)
 	s.runs("accounts", s.Accounts.Run)
+	s.runs("ephemeral", s.Ephemeral.Run)
 	return nil
 }
 
@@ -102,8 +113,13 @@ func (s *Server) runs(name string, run func(context.Context) error) {
 // doors makes the HTTP side.
 func (s *Server) doors() error {
 	c := s.Config
+	views := syncv2.New(syncv2.Config{
+		DB: s.DB, Changes: s.Changes, Rooms: s.Rooms, History: s.History, Ephemeral: s.Ephemeral,
+		Accounts: s.Accounts, Crypto: s.E2EE, Closing: s.closing,
+	})
 	api := clientapi.New(clientapi.Config{
-		DB: s.DB, Accounts: s.Accounts, Rooms: s.Rooms,
+		DB: s.DB, Accounts: s.Accounts, Rooms: s.Rooms, History: s.History, Ephemeral: s.Ephemeral,
+		E2EE: s.E2EE, Push: s.Push, Sync: views,
 		Registration: clientapi.Registration(c.Registration), SharedSecret: c.SharedSecret,
 		PublicURL: c.PublicURL, RoomVersion: c.RoomVersion,
 	})
