@@ -19,6 +19,8 @@ import (
 	"porchlight/voip/device"
 )
 
+var _ Media = (*device.Board)(nil)
+
 // patience is how long a test waits for an event before it gives up.
 const patience = 20 * time.Second
 

@@ -96,7 +96,11 @@ type Session struct {
 
 func (b *Bridge) newSession(ctx context.Context) (*Session, error) {
 	b.ports.refresh()
-	pc, err := b.api.NewPeerConnection(webrtc.Configuration{BundlePolicy: webrtc.BundlePolicyMaxBundle})
+	pc, err := b.api.NewPeerConnection(webrtc.Configuration{
+		BundlePolicy: webrtc.BundlePolicyMaxBundle,
+		// What clients make of encrypted RTP headers is not known well enough.
+		RTPHeaderEncryptionPolicy: webrtc.RTPHeaderEncryptionPolicyDisable,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("bridge: opening a peer connection: %w", err)
 	}
@@ -137,10 +141,14 @@ func (s *Session) Stats() Stats {
 	return st
 }
 
-// Order carries out ApplyOffer, CreateOffer, ApplyAnswer, AddCandidates and
-// CloseMedia of voip/call, in turn, and reports by Events; all other outputs it
-// ignores. It never blocks.
+// Order carries out ApplyOffer, CreateOffer, ApplyAnswer and AddCandidates of
+// voip/call in turn, CloseMedia at once, and reports by Events; all other outputs
+// it ignores. It never blocks. Events is closed when CloseMedia has been done.
 func (s *Session) Order(o call.Output) {
+	if _, ok := o.(call.CloseMedia); ok {
+		s.cancel() // not behind what is still waiting
+		return
+	}
 	select {
 	case s.orders <- o:
 	default:
@@ -199,8 +207,6 @@ func (s *Session) carryOut(o call.Output) {
 		}
 	case call.AddCandidates:
 		s.AddCandidates(o.Candidates)
-	case call.CloseMedia:
-		s.cancel()
 	}
 }
 

@@ -68,15 +68,18 @@ func TestCallFromPeer(t *testing.T) {
 		st.AudioReceived == 0 || st.Connected <= 0 || st.Speaker.Packets == 0 {
 		t.Errorf("%+v", st)
 	}
+	late := p.offer()
 	if err := s.Close(); err != nil {
 		t.Error(err)
 	}
 	if m.cameras.Load()+m.microphones.Load() != 0 {
 		t.Error("devices are open after the call")
 	}
-	if _, err := s.Accept(context.Background(), p.offer()); err == nil {
+	if _, err := s.Accept(context.Background(), late); err == nil {
 		t.Error("a closed session took an offer")
 	}
+	s.AddCandidates([]call.Candidate{{}})
+	s.Order(call.CloseMedia{})
 }
 
 func TestCallToPeer(t *testing.T) {
@@ -195,6 +198,32 @@ func TestUpgradeToVideo(t *testing.T) {
 		t.Errorf("the upgrade was answered with\n%s", answer)
 	}
 	p.more("video", 5)
+}
+
+// spec: MSC2746 introduce m.call.negotiate: ICE restarts
+func TestICERestart(t *testing.T) {
+	checkLeaks(t)
+	s := open(t, newMedia(), nil)
+	p := newPeer(t, false)
+	p.talk(webrtc.MimeTypeOpus, both)
+	connect(t, s, p)
+	p.more("audio", 5)
+	again, err := p.pc.CreateOffer(&webrtc.OfferOptions{ICERestart: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := s.Renegotiate(context.Background(), p.local(again))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(answer, "a=candidate:") {
+		t.Errorf("no new candidates:\n%s", answer)
+	}
+	p.take(webrtc.SDPTypeAnswer, answer)
+	if c := wait[call.LocalCandidates](t, s).Candidates; len(c) == 0 || !c[len(c)-1].End() {
+		t.Errorf("no end of candidates: %v", c)
+	}
+	p.more("audio", 50)
 }
 
 // A phone over plain HTTP has no microphone to give: it watches and listens.
