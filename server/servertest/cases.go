@@ -92,12 +92,8 @@ func (s *Server) checkTraces(t *testing.T, c *Case, before traces) {
 		if c.Changes != Any && rows != c.Changes {
 			t.Errorf("%d changes were written, want %d", rows, c.Changes)
 		}
-		woken := before.woken != after.woken
-		if c.Woken && !woken {
+		if c.Woken && before.woken == after.woken {
 			t.Error("nobody was woken")
-		}
-		if woken && rows == 0 && !c.Woken {
-			t.Error("everybody was woken for nothing")
 		}
 		return
 	}
