@@ -74,8 +74,8 @@ var house = map[string]room{
 	"server/syncv2": {ours: join(ground, rules, keepers)},
 
 	"server/web":       {ours: ground, outside: []string{"github.com/julienschmidt/httprouter", "golang.org/x/time/rate"}},
-	"server/clientapi": {ours: join(ground, rules, keepers, views, "server/web", "media")},
-	"server/panel":     {ours: join(ground, keepers, "server/web", "media")},
+	"server/clientapi": {ours: join(ground, rules, keepers, views, "server/web", "media"), tests: []string{"server"}},
+	"server/panel":     {ours: join(ground, keepers, "server/web", "media"), tests: []string{"server"}},
 
 	"server":            {ours: []string{"*"}},
 	"server/servertest": {ours: []string{"*"}},

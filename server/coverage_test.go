@@ -1,0 +1,139 @@
+package server_test
+
+import (
+	"bufio"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"porchlight/server/clientapi"
+	"porchlight/server/web"
+)
+
+// notYet lists the operations of the client-server API that are not served
+// yet, by the file of the standard that describes them. Whoever builds one
+// takes it off: an operation that is both listed and served fails the test.
+var notYet = map[string][]string{
+	"admin.yaml":                     {"getWhoIs", "getAdminSuspendUser", "setAdminSuspendUser", "getAdminLockUser", "setAdminLockUser"},
+	"administrative_contact.yaml":    {"getAccount3PIDs", "post3PIDs", "add3PID", "bind3PID", "delete3pidFromAccount", "unbind3pidFromAccount", "requestTokenTo3PIDEmail", "requestTokenTo3PIDMSISDN"},
+	"appservice_ping.yaml":           {"pingAppservice"},
+	"appservice_room_directory.yaml": {"updateAppserviceRoomDirectoryVisibility"},
+	"authed-content-repo.yaml":       {"getContentAuthed", "getContentOverrideNameAuthed", "getContentThumbnailAuthed", "getUrlPreviewAuthed", "getConfigAuthed"},
+	"content-repo.yaml":              {"uploadContent", "uploadContentToMXC", "createContent", "getContent", "getContentOverrideName", "getContentThumbnail", "getUrlPreview", "getConfig"},
+	"list_public_rooms.yaml":         {"getRoomVisibilityOnDirectory", "setRoomVisibilityOnDirectory", "getPublicRooms", "queryPublicRooms"},
+	"mutual_rooms.yaml":              {"getMutualRooms"},
+	"notifications.yaml":             {"getNotifications"},
+	"oauth_server_metadata.yaml":     {"getAuthMetadata"},
+	"old_sync.yaml":                  {"getEvents", "initialSync", "getOneEvent"},
+	"openid.yaml":                    {"requestOpenIdToken"},
+	"password_management.yaml":       {"requestTokenToResetPasswordEmail", "requestTokenToResetPasswordMSISDN"},
+	"peeking_events.yaml":            {"peekEvents"},
+	"policy_server.yaml":             {"getWellknownPolicy"},
+	"pusher.yaml":                    {"postPusher"},
+	"registration.yaml":              {"requestTokenToRegisterEmail", "requestTokenToRegisterMSISDN"},
+	"relations.yaml":                 {"getRelatingEvents", "getRelatingEventsWithRelType", "getRelatingEventsWithRelTypeAndEventType"},
+	"report_content.yaml":            {"reportRoom", "reportEvent", "reportUser"},
+	"room_event_by_timestamp.yaml":   {"getEventByTimestamp"},
+	"room_initial_sync.yaml":         {"roomInitialSync"},
+	"room_summary.yaml":              {"getRoomSummary"},
+	"room_upgrades.yaml":             {"upgradeRoom"},
+	"search.yaml":                    {"search"},
+	"space_hierarchy.yaml":           {"getSpaceHierarchy"},
+	"sso_login_redirect.yaml":        {"redirectToSSO", "redirectToIdP"},
+	"support.yaml":                   {"getWellknownSupport"},
+	"third_party_lookup.yaml":        {"getProtocols", "getProtocolMetadata", "queryLocationByProtocol", "queryUserByProtocol", "queryLocationByAlias", "queryUserByID"},
+	"third_party_membership.yaml":    {"inviteBy3PID"},
+	"threads_list.yaml":              {"getThreadRoots"},
+	"users.yaml":                     {"searchUserDirectory"},
+}
+
+// beyondTheSpec are operations that the client-server API does not have, each
+// with the reason why it is served.
+var beyondTheSpec = map[string]string{}
+
+// operation is one line of testdata/operations.tsv.
+type operation struct {
+	method, path, id, file string
+}
+
+func operations(t *testing.T) []operation {
+	t.Helper()
+	file, err := os.Open(filepath.Join("testdata", "operations.tsv"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	var all []operation
+	lines := bufio.NewScanner(file)
+	for lines.Scan() {
+		if strings.HasPrefix(lines.Text(), "#") {
+			continue
+		}
+		cells := strings.Split(lines.Text(), "\t")
+		if len(cells) != 4 {
+			t.Fatalf("operations.tsv: %q", lines.Text())
+		}
+		// A blank tells two operations on one path apart in the standard's files.
+		all = append(all, operation{cells[0], strings.TrimSpace(cells[1]), cells[2], cells[3]})
+	}
+	if err := lines.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// parameter is a path parameter; its name is a matter of taste.
+var parameter = regexp.MustCompile(`\{[^}]*\}`)
+
+func serves(route web.Route, op operation) bool {
+	wanted := parameter.ReplaceAllString(op.path, "{}")
+	return route.Method == op.method && slices.ContainsFunc(append(route.Aliases, route.Path), func(path string) bool {
+		return parameter.ReplaceAllString(path, "{}") == wanted
+	})
+}
+
+// TestHouseSpecCoverage compares the table of routes with the operations of the
+// standard: each is served, at the standard's method and path, or listed above.
+func TestHouseSpecCoverage(t *testing.T) {
+	routes := map[string][]web.Route{}
+	for _, route := range clientapi.New(clientapi.Config{}).Routes() {
+		routes[route.Op] = append(routes[route.Op], route)
+	}
+	known, served := map[string]bool{}, 0
+	for _, op := range operations(t) {
+		known[op.id] = true
+		listed := slices.Contains(notYet[op.file], op.id)
+		isServed := slices.ContainsFunc(routes[op.id], func(r web.Route) bool { return serves(r, op) })
+		switch {
+		case isServed && listed:
+			t.Errorf("%s is served: take it off the list of what is not there yet", op.id)
+		case isServed:
+			served++
+		case len(routes[op.id]) > 0:
+			t.Errorf("%s is served, but not as %s %s", op.id, op.method, op.path)
+		case !listed:
+			t.Errorf("%s (%s %s, %s) is neither served nor listed as not there yet", op.id, op.method, op.path, op.file)
+		}
+	}
+	for file, ids := range notYet {
+		for _, id := range ids {
+			if !known[id] {
+				t.Errorf("%s: the standard has no operation %s", file, id)
+			}
+		}
+	}
+	for id := range routes {
+		if !known[id] && beyondTheSpec[id] == "" {
+			t.Errorf("%s is served, but the standard has no such operation, and no reason is given", id)
+		}
+	}
+	for id := range beyondTheSpec {
+		if len(routes[id]) == 0 {
+			t.Errorf("%s is listed as served beyond the standard, but is not served", id)
+		}
+	}
+	t.Logf("%d of %d operations of the client-server API are served", served, len(known))
+}
