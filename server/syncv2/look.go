@@ -57,11 +57,12 @@ type roomNews struct {
 	accountData []string // types
 }
 
-// news is what a scan of the change log found for a user and device.
+// news is what a scan of the change log found for a user and device, and what came to
+// light on the way.
 type news struct {
 	rooms       map[matrix.RoomID]*roomNews
 	accountData []string
-	deviceLists bool
+	deviceLists bool // there may be some: keys changed, or members came and went
 	toDevice    bool
 	keyCounts   bool
 }

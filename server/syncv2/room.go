@@ -45,6 +45,7 @@ func (l *looker) joined(room matrix.RoomID, m rooms.Membership, n *roomNews) err
 		s = l.walk(room, m, from, l.upTo, l.upTo, !entered)
 	}
 	s.limited = s.limited || entered && !l.first // there is a gap to what came before
+	l.news.deviceLists = l.news.deviceLists || entered || s.members
 	out := &JoinedRoom{AccountData: noEvents(), Ephemeral: noEvents()}
 	var err error
 	if out.Timeline, err = l.timeline(s); err != nil {
@@ -94,6 +95,7 @@ func (l *looker) left(room matrix.RoomID, m rooms.Membership, n *roomNews) error
 		}
 	}
 	s := l.walk(room, m, from, stateEnd, m.Position, delta && !full)
+	l.news.deviceLists = l.news.deviceLists || delta
 	out := &LeftRoom{AccountData: noEvents()}
 	var err error
 	if out.Timeline, err = l.timeline(s); err != nil {
