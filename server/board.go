@@ -34,6 +34,9 @@ func (s *Server) openBoard(ctx context.Context) error {
 	if err := s.ensureBoardUser(ctx); err != nil {
 		return fmt.Errorf("the board's user: %w", err)
 	}
+	if s.Config.dataOnly {
+		return nil
+	}
 	log := s.Config.Log.With("part", "board")
 	devices, err := device.New(device.Config{
 		Camera: c.Camera, Microphone: c.Microphone, Loudspeaker: c.Loudspeaker,

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -17,8 +18,8 @@ import (
 type Config struct {
 	// Data is the folder that holds everything; it is made if it is not there.
 	Data string
-	// ServerName is the part behind the colon of the users' IDs. It is needed at the
-	// first start and kept from then on.
+	// ServerName is the part behind the colon of the users' IDs, kept from the first start
+	// on; empty at the first start: the machine's name.
 	ServerName matrix.ServerName
 	// Listen are the addresses for HTTP (or HTTPS, with TLSCert); empty: ":8008".
 	Listen []string
@@ -47,6 +48,9 @@ type Config struct {
 	Now func() time.Time // nil: time.Now
 	// OnInternalError hears of every 500; test servers fail the test.
 	OnInternalError func(err error, reference string)
+
+	// dataOnly opens the keepers without doors or devices.
+	dataOnly bool
 }
 
 // BoardConfig is the board as somebody who can be called.
@@ -125,7 +129,9 @@ func (c *Config) fill() error {
 }
 
 // dbFile is the file of all rows but media.
-func (c *Config) dbFile() string { return filepath.Join(c.Data, "porchlight.db") }
+func (c *Config) dbFile() string { return filepath.Join(c.Data, dbName) }
+
+const dbName = "porchlight.db"
 
 // publicURL is where clients reach the house, without a slash at the end.
 func (c *Config) publicURL(listening net.Addr) string {
@@ -147,6 +153,20 @@ func (c *Config) publicURL(listening net.Addr) string {
 		}
 	}
 	return scheme + "://" + net.JoinHostPort(host, port)
+}
+
+// machineName is the server name for who chose none: this machine's, as it is called in
+// the local network.
+func machineName() matrix.ServerName {
+	host, err := os.Hostname()
+	host, _, _ = strings.Cut(strings.ToLower(host), ".")
+	if err != nil || host == "" || host == "localhost" {
+		host = "porchlight"
+	}
+	if name, err := matrix.ParseServerName(host + ".local"); err == nil {
+		return name
+	}
+	return "porchlight.local"
 }
 
 // lanAddress is an address of this machine that others in the house can reach, or "".

@@ -80,6 +80,9 @@ func New(ctx context.Context, c Config) (*Server, error) {
 func (s *Server) keepers(ctx context.Context) (err error) {
 	c := s.Config
 	s.Setup, err = setup.New(ctx, setup.Config{DB: s.DB, ServerName: c.ServerName})
+	if errors.Is(err, setup.ErrNoServerName) {
+		s.Setup, err = setup.New(ctx, setup.Config{DB: s.DB, ServerName: machineName()})
+	}
 	if err != nil {
 		return err
 	}
@@ -100,6 +103,7 @@ func (s *Server) keepers(ctx context.Context) (err error) {
 	s.Accounts.AddDeviceWitness(s.E2EE)
 	s.Accounts.AddProfileWitness(s.Rooms)
 	s.runs("database", s.DB.Run)
+	s.runs("control", s.runControl)
 	s.runs("accounts", s.Accounts.Run)
 	s.runs("ephemeral", s.Ephemeral.Run)
 	return nil

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"porchlight/server"
+)
+
+type userCmd struct {
+	Add        userAddCmd        `cmd:"" help:"Make an account."`
+	List       userListCmd       `cmd:"" help:"List the accounts."`
+	Passwd     userPasswdCmd     `cmd:"" help:"Give an account another password."`
+	Deactivate userDeactivateCmd `cmd:"" help:"Close an account for good."`
+}
+
+// passwordFlags are the ways to give a password; without any, one is made up and printed.
+type passwordFlags struct {
+	Password      string `help:"Password. Others on this machine can see it while the command runs." placeholder:"TEXT"`
+	PasswordStdin bool   `help:"Read the password from the first line of standard input."`
+}
+
+func (p passwordFlags) password() (string, error) {
+	if !p.PasswordStdin {
+		return p.Password, nil
+	}
+	line, err := bufio.NewReader(os.Stdin).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return "", fmt.Errorf("read the password: %w", err)
+	}
+	if line = strings.TrimRight(line, "\r\n"); line == "" {
+		return "", errors.New("there is no password on standard input")
+	}
+	return line, nil
+}
+
+type userAddCmd struct {
+	dataFlag
+	passwordFlags
+	Name  string `arg:"" help:"What stands between @ and the colon."`
+	Admin bool   `help:"May administer the house."`
+}
+
+// Run makes an account.
+func (u *userAddCmd) Run(ctx context.Context) error {
+	password, err := u.password()
+	if err != nil {
+		return err
+	}
+	return ask(ctx, u.dataFlag, server.Order{Do: "user add", User: u.Name, Password: password, Admin: u.Admin})
+}
+
+type userListCmd struct{ dataFlag }
+
+// Run lists the accounts.
+func (u *userListCmd) Run(ctx context.Context) error {
+	return ask(ctx, u.dataFlag, server.Order{Do: "user list"})
+}
+
+type userPasswdCmd struct {
+	dataFlag
+	passwordFlags
+	Name       string `arg:"" help:"Name or user ID."`
+	KeepLogins bool   `help:"Leave devices logged in."`
+}
+
+// Run gives an account another password.
+func (u *userPasswdCmd) Run(ctx context.Context) error {
+	password, err := u.password()
+	if err != nil {
+		return err
+	}
+	return ask(ctx, u.dataFlag, server.Order{Do: "user passwd", User: u.Name, Password: password, KeepLogins: u.KeepLogins})
+}
+
+type userDeactivateCmd struct {
+	dataFlag
+	Name  string `arg:"" help:"Name or user ID."`
+	Erase bool   `help:"Remove profile and account data, too."`
+}
+
+// Run closes an account.
+func (u *userDeactivateCmd) Run(ctx context.Context) error {
+	return ask(ctx, u.dataFlag, server.Order{Do: "user deactivate", User: u.Name, Erase: u.Erase})
+}

@@ -1,0 +1,201 @@
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"porchlight/kv"
+	"porchlight/server/accounts"
+	"porchlight/server/matrix"
+)
+
+// Do carries out an order and returns lines for a person.
+func (s *Server) Do(ctx context.Context, o Order) ([]string, error) {
+	orders := map[string]func(context.Context, Order) ([]string, error){
+		"user add":        s.orderUserAdd,
+		"user list":       s.orderUserList,
+		"user passwd":     s.orderUserPasswd,
+		"user deactivate": s.orderUserDeactivate,
+		"token add":       s.orderTokenAdd,
+		"token list":      s.orderTokenList,
+		"token remove":    s.orderTokenRemove,
+		"check":           s.orderCheck,
+		"identity":        s.orderIdentity,
+	}
+	order, ok := orders[o.Do]
+	if !ok {
+		return nil, fmt.Errorf("there is no order %q", o.Do)
+	}
+	return order(ctx, o)
+}
+
+// madeUp is a password that a person can type: 80 random bits.
+func madeUp() string {
+	text := strings.ToLower(rand.Text())
+	return text[0:4] + "-" + text[4:8] + "-" + text[8:12] + "-" + text[12:16]
+}
+
+func (s *Server) orderUserAdd(ctx context.Context, o Order) ([]string, error) {
+	password := o.Password
+	if password == "" {
+		password = madeUp()
+	}
+	hash, err := s.Accounts.HashPassword(ctx, password)
+	if err != nil {
+		return nil, err
+	}
+	var user matrix.UserID
+	err = s.DB.Update(ctx, func(tx *kv.WriteTx) error {
+		if o.Owner && s.Setup.Owner(tx) != "" {
+			return matrix.Forbidden("this house has an owner already")
+		}
+		user, err = s.Accounts.Create(tx, accounts.NewUser{Localpart: o.User, PasswordHash: hash, Admin: o.Admin || o.Owner})
+		if err != nil || !o.Owner {
+			return err
+		}
+		return s.MakeOwner(tx, user)
+	})
+	if err != nil {
+		return nil, err
+	}
+	lines := []string{"made " + string(user)}
+	if o.Password == "" {
+		lines = append(lines, "password: "+password)
+	}
+	return lines, nil
+}
+
+func (s *Server) orderUserList(ctx context.Context, _ Order) (lines []string, err error) {
+	err = s.DB.View(ctx, func(tx *kv.ReadTx) error {
+		owner := s.Setup.Owner(tx)
+		for user, row := range s.Accounts.Users(tx) {
+			line := string(user)
+			for word, holds := range map[string]bool{
+				"owner": user == owner, "board": user == s.BoardUser(), "admin": row.Admin,
+				"closed": row.Deactivated, "locked": row.Locked, "suspended": row.Suspended,
+			} {
+				if holds {
+					line += " " + word
+				}
+			}
+			words := strings.Fields(line)
+			slices.Sort(words[1:])
+			lines = append(lines, strings.Join(words, " "))
+		}
+		return nil
+	})
+	return lines, err
+}
+
+func (s *Server) orderUserPasswd(ctx context.Context, o Order) ([]string, error) {
+	password := o.Password
+	if password == "" {
+		password = madeUp()
+	}
+	hash, err := s.Accounts.HashPassword(ctx, password)
+	if err != nil {
+		return nil, err
+	}
+	var user matrix.UserID
+	err = s.DB.Update(ctx, func(tx *kv.WriteTx) error {
+		user = s.Accounts.Resolve(tx, o.User)
+		if user == s.BoardUser() {
+			return matrix.Forbidden("the board's user has no password")
+		}
+		if err := s.Accounts.SetPasswordHash(tx, user, hash); err != nil || o.KeepLogins {
+			return err
+		}
+		return s.Accounts.DeleteAllDevices(tx, user, "")
+	})
+	if err != nil {
+		return nil, err
+	}
+	lines := []string{"the password of " + string(user) + " is another one now"}
+	if o.Password == "" {
+		lines = append(lines, "password: "+password)
+	}
+	return lines, nil
+}
+
+func (s *Server) orderUserDeactivate(ctx context.Context, o Order) ([]string, error) {
+	var user matrix.UserID
+	err := s.DB.Update(ctx, func(tx *kv.WriteTx) error {
+		user = s.Accounts.Resolve(tx, o.User)
+		return s.Accounts.Deactivate(tx, user, o.Erase)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return []string{"closed " + string(user)}, nil
+}
+
+func (s *Server) orderTokenAdd(ctx context.Context, o Order) ([]string, error) {
+	var token string
+	err := s.DB.Update(ctx, func(tx *kv.WriteTx) (err error) {
+		var expires time.Time
+		if o.Life > 0 {
+			expires = s.Config.Now().Add(o.Life)
+		}
+		token, err = s.Accounts.CreateRegistrationToken(tx, o.Token, o.Uses, expires)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return []string{token}, nil
+}
+
+func (s *Server) orderTokenList(ctx context.Context, _ Order) (lines []string, err error) {
+	err = s.DB.View(ctx, func(tx *kv.ReadTx) error {
+		for token, row := range s.Accounts.RegistrationTokens(tx) {
+			uses, until := "any number of uses", "for ever"
+			if row.Uses > 0 {
+				uses = fmt.Sprintf("%d of %d uses", row.Used, row.Uses)
+			}
+			if row.Expires > 0 {
+				until = "until " + time.UnixMilli(row.Expires).Format(time.RFC3339)
+			}
+			lines = append(lines, fmt.Sprintf("%s  %s, %s", token, uses, until))
+		}
+		return nil
+	})
+	return lines, err
+}
+
+func (s *Server) orderTokenRemove(ctx context.Context, o Order) ([]string, error) {
+	err := s.DB.Update(ctx, func(tx *kv.WriteTx) error { return s.Accounts.DeleteRegistrationToken(tx, o.Token) })
+	if err != nil {
+		return nil, err
+	}
+	return []string{"removed " + o.Token}, nil
+}
+
+func (s *Server) orderIdentity(ctx context.Context, _ Order) (lines []string, err error) {
+	lines = []string{"server name: " + string(s.Setup.ServerName())}
+	err = s.DB.View(ctx, func(tx *kv.ReadTx) error {
+		if owner := s.Setup.Owner(tx); owner != "" {
+			lines = append(lines, "owner: "+string(owner))
+		}
+		return nil
+	})
+	return lines, err
+}
+
+func (s *Server) orderCheck(ctx context.Context, _ Order) ([]string, error) {
+	if err := s.DB.Flush(); err != nil && !errors.Is(err, kv.ErrClosed) {
+		return nil, err
+	}
+	problems, err := s.DB.Check(ctx)
+	if err != nil {
+		return problems, err
+	}
+	if len(problems) > 0 {
+		return problems, ErrProblems
+	}
+	return []string{"everything is in order"}, nil
+}
