@@ -65,12 +65,26 @@ func (a *Agent) message(ctx context.Context, e Event) {
 	switch strings.ToLower(strings.TrimSpace(m.Body)) {
 	case "status":
 		a.say(ctx, e.Room, a.statusText())
+	case "hang up":
+		a.say(ctx, e.Room, a.hangUpIn(ctx, e.Room))
 	case "help":
 		a.say(ctx, e.Room, "I am the board by the door. Call me to see and hear what I see and hear. "+
-			"Write \"status\" and I tell how I am.")
+			"Write \"status\" and I tell how I am, or \"hang up\" and I end our call.")
 	default:
 		a.say(ctx, e.Room, "I did not understand that. Write \"help\" to see what I can do, or call me.")
 	}
+}
+
+// hangUpIn ends the calls of a room and says so.
+func (a *Agent) hangUpIn(ctx context.Context, room matrix.RoomID) string {
+	text := "Nobody is calling me here."
+	for _, c := range a.calls {
+		if c.key.room == room {
+			a.step(ctx, c, call.HangUp{})
+			text = "I hung up."
+		}
+	}
+	return text
 }
 
 func (a *Agent) say(ctx context.Context, room matrix.RoomID, text string) {
