@@ -19,6 +19,8 @@ const flags = [
     "--use-fake-device-for-media-stream",
     "--use-fake-ui-for-media-stream",
     "--autoplay-policy=no-user-gesture-required",
+    // Everything is on one machine here, which may have no other network.
+    "--allow-loopback-in-peer-connection",
     // Pages in the background must go on drawing: two of them stand side by side.
     "--disable-background-timer-throttling",
     "--disable-backgrounding-occluded-windows",
