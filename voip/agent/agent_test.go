@@ -1,0 +1,405 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"porchlight/server/matrix"
+	"porchlight/voip/call"
+)
+
+const (
+	porch = matrix.UserID("@porch:h")
+	alice = matrix.UserID("@alice:h")
+	bob   = matrix.UserID("@bob:h")
+	room  = matrix.RoomID("!direct")
+)
+
+// house is a homeserver of a few lines.
+type house struct {
+	mu      sync.Mutex
+	news    chan struct{}
+	unread  []Event
+	sent    []Event
+	joined  map[matrix.RoomID][]matrix.UserID
+	joins   []matrix.RoomID
+	broken  error
+	allowed map[matrix.UserID]bool
+}
+
+func newHouse() *house {
+	return &house{
+		news:    make(chan struct{}),
+		joined:  map[matrix.RoomID][]matrix.UserID{room: {porch, alice}},
+		allowed: map[matrix.UserID]bool{alice: true},
+	}
+}
+
+func (h *house) Wait() <-chan struct{} {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.news
+}
+
+func (h *house) Read(context.Context) ([]Event, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.broken != nil {
+		return nil, h.broken
+	}
+	events := h.unread
+	h.unread = nil
+	return events, nil
+}
+
+func (h *house) put(events ...Event) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.unread = append(h.unread, events...)
+	close(h.news)
+	h.news = make(chan struct{})
+}
+
+func (h *house) Send(_ context.Context, room matrix.RoomID, eventType string, content json.RawMessage) error {
+	e := Event{Room: room, Sender: porch, Type: eventType, Content: content}
+	h.mu.Lock()
+	h.sent = append(h.sent, e)
+	h.mu.Unlock()
+	h.put(e) // the board hears itself, like everybody in the room
+	return nil
+}
+
+func (h *house) Join(_ context.Context, room matrix.RoomID) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.joins = append(h.joins, room)
+	return nil
+}
+
+func (h *house) Joined(_ context.Context, room matrix.RoomID) ([]matrix.UserID, error) {
+	return h.joined[room], nil
+}
+
+func (h *house) MayCall(_ context.Context, user matrix.UserID) (bool, error) {
+	return h.allowed[user], nil
+}
+
+// said is the types of what the board has sent, and forgets them.
+func (h *house) said() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var types []string
+	for _, e := range h.sent {
+		types = append(types, strings.TrimPrefix(e.Type, "m.call."))
+	}
+	h.sent = nil
+	return strings.Join(types, " ")
+}
+
+// media is a bridge whose sessions answer every offer and connect at once.
+type media struct {
+	mu       sync.Mutex
+	sessions []*session
+	fail     error
+}
+
+func (m *media) Open(context.Context) (Session, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.fail != nil {
+		return nil, m.fail
+	}
+	s := &session{reports: make(chan Report), done: make(chan struct{})}
+	m.sessions = append(m.sessions, s)
+	return s, nil
+}
+
+func (m *media) open() (n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, s := range m.sessions {
+		if !s.closed {
+			n++
+		}
+	}
+	return n
+}
+
+type session struct {
+	reports chan Report
+	done    chan struct{}
+	closed  bool
+	work    sync.WaitGroup
+}
+
+func (s *session) Order(o call.Output) {
+	if _, ok := o.(call.ApplyOffer); !ok {
+		return
+	}
+	s.work.Go(func() {
+		for _, in := range []call.Input{
+			call.LocalDescription{Description: call.Description{Type: "answer", SDP: "v=0\r\n"}, StreamID: "s"},
+			call.Connected{},
+		} {
+			select {
+			case s.reports <- Report{Input: in}:
+			case <-s.done:
+				return
+			}
+		}
+	})
+}
+
+func (s *session) Reports() <-chan Report { return s.reports }
+
+func (s *session) Stats() MediaStats { return MediaStats{HeardHz: 440} }
+
+func (s *session) Close() error {
+	if !s.closed {
+		s.closed = true
+		close(s.done)
+		s.work.Wait()
+		close(s.reports)
+	}
+	return nil
+}
+
+// board runs an agent inside a bubble of virtual time.
+func board(t *testing.T, change func(*Config), test func(h *house, m *media, a *Agent)) {
+	synctest.Test(t, func(t *testing.T) {
+		h, m := newHouse(), &media{}
+		c := Config{House: h, Bridge: m, Self: porch, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), About: []string{"All is well."}}
+		if change != nil {
+			change(&c)
+		}
+		a := New(c)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- a.Run(ctx) }()
+		synctest.Wait()
+		test(h, m, a)
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if n := m.open(); n != 0 {
+			t.Errorf("%d sessions are left open", n)
+		}
+	})
+}
+
+func event(sender matrix.UserID, eventType, content string) Event {
+	return Event{Room: room, Sender: sender, Type: eventType, Content: json.RawMessage(content)}
+}
+
+func invite(sender matrix.UserID, more string) Event {
+	return event(sender, "m.call.invite", `{"call_id":"c1","party_id":"p1","version":"1","lifetime":60000,
+		"offer":{"type":"offer","sdp":"v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\n"}`+more+`}`)
+}
+
+func TestTheOwnersCallIsAnswered(t *testing.T) {
+	board(t, nil, func(h *house, m *media, a *Agent) {
+		h.put(invite(alice, ""))
+		synctest.Wait()
+		if got := h.said(); got != "answer" {
+			t.Fatalf("the board said %q", got)
+		}
+		h.put(event(alice, "m.call.select_answer", `{"call_id":"c1","party_id":"p1","version":"1","selected_party_id":"x"}`))
+		synctest.Wait()
+		st := a.Status()
+		if len(st) == 1 && st[0].Phase == "active" {
+			t.Error("an answer of somebody else was selected and the board stayed")
+		}
+	})
+	board(t, nil, func(h *house, m *media, a *Agent) {
+		h.put(invite(alice, ""))
+		synctest.Wait()
+		st := a.Status()
+		if len(st) != 1 || st[0].Phase != "active" || st[0].Peer != alice || st[0].Media.HeardHz != 440 {
+			t.Fatalf("status %+v", st)
+		}
+		h.said()
+		h.put(event(alice, "m.call.hangup", `{"call_id":"c1","party_id":"p1","version":"1","reason":"user_hangup"}`))
+		synctest.Wait()
+		if got := h.said(); got != "" || m.open() != 0 || len(a.Status()) != 0 {
+			t.Errorf("after the hangup: said %q, %d sessions, status %v", got, m.open(), a.Status())
+		}
+	})
+}
+
+func TestWhoIsAnswered(t *testing.T) {
+	tests := []struct {
+		name string
+		make func(h *house) []Event
+		want string
+	}{
+		{"a stranger is rejected", func(h *house) []Event {
+			h.joined[room] = []matrix.UserID{porch, bob}
+			return []Event{invite(bob, "")}
+		}, "reject"},
+		{"a call to somebody else", func(*house) []Event { return []Event{invite(alice, `,"invitee":"@bob:h"`)} }, ""},
+		{"a call in a group", func(h *house) []Event {
+			h.joined[room] = []matrix.UserID{porch, alice, bob}
+			return []Event{invite(alice, "")}
+		}, ""},
+		{"a call in a group to the board", func(h *house) []Event {
+			h.joined[room] = []matrix.UserID{porch, alice, bob}
+			return []Event{invite(alice, `,"invitee":"@porch:h"`)}
+		}, "answer"},
+		{"an old invite", func(*house) []Event {
+			e := invite(alice, "")
+			e.Age = time.Hour
+			return []Event{e}
+		}, ""},
+		{"an invite already taken back", func(*house) []Event {
+			return []Event{invite(alice, ""), event(alice, "m.call.hangup", `{"call_id":"c1","party_id":"p1","version":"1","reason":"invite_timeout"}`)}
+		}, ""},
+		{"an invite that is no good", func(*house) []Event { return []Event{event(alice, "m.call.invite", `{"call_id":7}`)} }, ""},
+		{"candidates of no call", func(*house) []Event {
+			return []Event{event(alice, "m.call.candidates", `{"call_id":"c9","party_id":"p1","version":"1","candidates":[]}`)}
+		}, ""},
+		{"the board's own invite", func(*house) []Event { return []Event{invite(porch, "")} }, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			board(t, nil, func(h *house, _ *media, _ *Agent) {
+				h.put(tt.make(h)...)
+				synctest.Wait()
+				if got := h.said(); got != tt.want {
+					t.Errorf("the board said %q, want %q", got, tt.want)
+				}
+			})
+		})
+	}
+}
+
+func TestAnswerAfter(t *testing.T) {
+	board(t, func(c *Config) { c.AnswerAfter = 10 * time.Second }, func(h *house, _ *media, _ *Agent) {
+		h.put(invite(alice, ""))
+		time.Sleep(9 * time.Second)
+		synctest.Wait()
+		if got := h.said(); got != "" {
+			t.Errorf("after 9 s the board said %q", got)
+		}
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if got := h.said(); got != "answer" {
+			t.Errorf("after 11 s the board said %q", got)
+		}
+	})
+}
+
+func TestStoppingHangsUp(t *testing.T) {
+	var h *house
+	board(t, nil, func(at *house, _ *media, _ *Agent) {
+		h = at
+		h.put(invite(alice, ""))
+		synctest.Wait()
+		h.said()
+	})
+	if got := h.said(); got != "hangup" {
+		t.Errorf("when it stopped, the board said %q", got)
+	}
+}
+
+func TestNoMediaIsSaid(t *testing.T) {
+	board(t, nil, func(h *house, m *media, a *Agent) {
+		m.fail = errors.New("no ports")
+		h.put(invite(alice, ""))
+		synctest.Wait()
+		if got := h.said(); got != "hangup" && got != "reject" {
+			t.Errorf("the board said %q", got)
+		}
+		if n := len(a.Status()); n != 0 {
+			t.Errorf("%d calls are left", n)
+		}
+	})
+}
+
+func TestThePeerLeaves(t *testing.T) {
+	board(t, nil, func(h *house, m *media, _ *Agent) {
+		h.put(invite(alice, ""))
+		synctest.Wait()
+		h.joined[room] = []matrix.UserID{porch}
+		key := string(alice)
+		e := event(alice, "m.room.member", `{"membership":"leave"}`)
+		e.StateKey = &key
+		h.put(e)
+		synctest.Wait()
+		if n := m.open(); n != 0 {
+			t.Errorf("%d sessions are open with nobody there", n)
+		}
+	})
+}
+
+func TestInvitationsAreAccepted(t *testing.T) {
+	board(t, nil, func(h *house, _ *media, _ *Agent) {
+		key := string(porch)
+		e := event(bob, "m.room.member", `{"membership":"invite"}`)
+		e.StateKey, e.Room = &key, "!new"
+		h.put(e)
+		synctest.Wait()
+		if len(h.joins) != 1 || h.joins[0] != "!new" {
+			t.Errorf("joined %v", h.joins)
+		}
+	})
+}
+
+func TestMessagesAreAnswered(t *testing.T) {
+	tests := []struct {
+		name    string
+		sender  matrix.UserID
+		content string
+		want    string // part of the answer; empty: none
+	}{
+		{"status", alice, `{"msgtype":"m.text","body":" Status "}`, "All is well.\\nNobody is calling."},
+		{"help", alice, `{"msgtype":"m.text","body":"help"}`, "Call me"},
+		{"other words", alice, `{"msgtype":"m.text","body":"hello"}`, "did not understand"},
+		{"a notice", alice, `{"msgtype":"m.notice","body":"help"}`, ""},
+		{"an edit", alice, `{"msgtype":"m.text","body":"help","m.relates_to":{"rel_type":"m.replace"}}`, ""},
+		{"a stranger", bob, `{"msgtype":"m.text","body":"help"}`, ""},
+		{"no message", alice, `[]`, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			board(t, nil, func(h *house, _ *media, _ *Agent) {
+				h.put(event(tt.sender, "m.room.message", tt.content))
+				synctest.Wait()
+				switch {
+				case tt.want == "" && len(h.sent) > 0:
+					t.Errorf("the board answered %s", h.sent[0].Content)
+				case tt.want != "" && (len(h.sent) != 1 || !strings.Contains(string(h.sent[0].Content), tt.want)):
+					t.Errorf("the board answered %+v", h.sent)
+				case tt.want != "" && !strings.Contains(string(h.sent[0].Content), `"m.notice"`):
+					t.Errorf("the answer is no notice: %s", h.sent[0].Content)
+				}
+			})
+		})
+	}
+}
+
+func TestATroubledHouseIsTriedAgain(t *testing.T) {
+	board(t, nil, func(h *house, _ *media, _ *Agent) {
+		h.mu.Lock()
+		h.broken = errors.New("disk")
+		h.mu.Unlock()
+		h.put(invite(alice, ""))
+		synctest.Wait()
+		h.mu.Lock()
+		h.broken = nil
+		h.mu.Unlock()
+		time.Sleep(2 * retryAfter)
+		synctest.Wait()
+		if got := h.said(); got != "answer" {
+			t.Errorf("the board said %q", got)
+		}
+	})
+}
