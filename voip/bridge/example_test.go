@@ -17,6 +17,8 @@ type agent struct {
 	inputs  chan call.Input
 	send    func(call.Content)
 	dial    func(digit rune)
+
+	established func()
 }
 
 func (a *agent) run(ctx context.Context) error {
@@ -46,6 +48,8 @@ func (a *agent) run(ctx context.Context) error {
 			switch o := o.(type) {
 			case call.Send:
 				a.send(o.Content)
+			case call.Established:
+				a.established()
 			case call.SetTimer:
 				time.AfterFunc(o.After, func() {
 					select {

@@ -40,7 +40,7 @@ func aged(t *testing.T, age time.Duration, sender matrix.UserID, party, eventTyp
 	return Event{Sender: sender, Age: age, Content: c}
 }
 
-func inviteJSON(lifetime int, more string) string {
+func inviteJSON(lifetime int64, more string) string {
 	return fmt.Sprintf(`,"lifetime":%d,"offer":{"type":"offer","sdp":%s}%s`, lifetime, quote(videoSDP), more)
 }
 

@@ -31,7 +31,7 @@ func (p *tape) event() Input {
 	kind := pick(p, TypeInvite, TypeAnswer, TypeCandidates, TypeSelectAnswer, TypeReject, TypeHangup,
 		TypeNegotiate, TypeStreamsChanged, TypeStreamsChangedUnstable, TypeReplaces)
 	rest := map[string]string{
-		TypeInvite:         inviteJSON(pick(p, 90000, 1, 1<<53), pick(p, "", `,"invitee":"@porch:house"`, `,"invitee":"@bob:house"`)),
+		TypeInvite:         inviteJSON(pick[int64](p, 90000, 1, 1<<53), pick(p, "", `,"invitee":"@porch:house"`, `,"invitee":"@bob:house"`)),
 		TypeAnswer:         answerJSON(),
 		TypeCandidates:     candidateJSON(pick(p, "a", ""), "b"),
 		TypeSelectAnswer:   `,"selected_party_id":"` + pick(p, "ours", "other") + `"`,
