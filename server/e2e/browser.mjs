@@ -40,7 +40,12 @@ export async function openPage(browser, name, url, options = {}) {
     const context = await browser.newContext(options);
     const page = await context.newPage();
     page.on("console", (message) => {
-        if (["error", "warning"].includes(message.type())) console.log(`  [${name}] ${message.text()}`);
+        const known = message.text().startsWith("Failed to load resource"); // said below, with the address
+        if (["error", "warning"].includes(message.type()) && !known) console.log(`  [${name}] ${message.text()}`);
+    });
+    page.on("response", (response) => {
+        const what = `${response.request().method()} ${response.url()}`;
+        if (response.status() >= 400) console.log(`  [${name}] ${what}: ${response.status()}`);
     });
     page.on("pageerror", (error) => console.log(`  [${name}] uncaught: ${error.stack}`));
     await page.goto(url);

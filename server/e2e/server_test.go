@@ -103,7 +103,8 @@ var address = regexp.MustCompile(`http://127\.0\.0\.1:\d+`)
 func (p *porch) start() {
 	p.t.Helper()
 	p.cmd = exec.Command(binary, "serve", "--data", p.data, "--server-name", serverName,
-		"--listen", "127.0.0.1:0", "--rate-limits", "off")
+		"--listen", "127.0.0.1:0", "--rate-limits", "off",
+		"--call-loopback", "--camera", "test", "--microphone", "test", "--loudspeaker", "meter")
 	reader, writer, err := os.Pipe()
 	if err != nil {
 		p.t.Fatal(err)
