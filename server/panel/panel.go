@@ -1,0 +1,181 @@
+package panel
+
+import (
+	"net/http"
+	"strings"
+	"time"
+
+	"porchlight/kv"
+	"porchlight/server/accounts"
+	"porchlight/server/matrix"
+	"porchlight/server/setup"
+	"porchlight/server/web"
+)
+
+// maxClaimBody is the largest claim in bytes.
+const maxClaimBody = 4 << 10
+
+// Config is what a Panel is made of. The functions may be called from any goroutine, and
+// those that are nil have nothing to tell.
+type Config struct {
+	DB       *kv.DB
+	Setup    *setup.Keeper
+	Accounts *accounts.Keeper
+	Now      func() time.Time // nil: time.Now
+
+	Version      string                         // of the software
+	PublicURL    func() string                  // where clients reach the house; "" where that is not configured
+	Registration string                         // "closed", "token" or "open"
+	BoardUser    matrix.UserID                  // empty: there is no board
+	Calls        func() any                     // the board's calls, as JSON shows them
+	About        func() []string                // what the board has, in plain sentences
+	// OwnerMade is called in the transaction that makes the owner; its error undoes all.
+	OwnerMade func(tx *kv.WriteTx, owner matrix.UserID) error
+}
+
+// Panel answers for the page and its operations.
+type Panel struct {
+	Config
+	// Page serves the files of the page; it is for what no operation has.
+	Page    http.Handler
+	started time.Time
+}
+
+// New makes a Panel. The error says that the page in the binary is no good.
+func New(c Config) (*Panel, error) {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	page, err := newPage(pageFiles)
+	if err != nil {
+		return nil, err
+	}
+	return &Panel{Config: c, Page: page, started: c.Now()}, nil
+}
+
+// Routes is the table of the panel's own operations.
+func (p *Panel) Routes() []web.Route {
+	return []web.Route{
+		{Op: "porchlightInfo", Method: http.MethodGet, Path: "/_porchlight/info", Access: web.Anyone, Handler: web.Read(p.info)},
+		{Op: "porchlightClaim", Method: http.MethodPost, Path: "/_porchlight/claim", Access: web.Anyone, RateLimited: true, Limit: web.Login, MaxBody: maxClaimBody, Handler: web.Plain(p.claim)},
+		{Op: "porchlightStatus", Method: http.MethodGet, Path: "/_porchlight/status", Access: web.User, Handler: web.Plain(p.status)},
+	}
+}
+
+type infoOut struct {
+	ServerName   matrix.ServerName `json:"server_name"`
+	PublicURL    string            `json:"public_url,omitempty"`
+	Version      string            `json:"version"`
+	Claimed      bool              `json:"claimed"`
+	Board        bool              `json:"board"`
+	BoardUser    matrix.UserID     `json:"board_user,omitempty"`
+	Registration string            `json:"registration"`
+}
+
+// info is what the page needs to know before anybody is signed in.
+func (p *Panel) info(_ *web.Call, tx *kv.ReadTx, _ web.Empty) (infoOut, error) {
+	out := infoOut{
+		ServerName: p.Setup.ServerName(), Version: p.Version, Claimed: p.Setup.Owner(tx) != "",
+		Board: p.BoardUser != "", BoardUser: p.BoardUser, Registration: p.Registration,
+	}
+	if p.PublicURL != nil {
+		out.PublicURL = p.PublicURL()
+	}
+	return out, nil
+}
+
+type claimIn struct {
+	Code        string `json:"code" required:"true"`
+	Username    string `json:"username" required:"true"` // a localpart, or a full user ID of this house
+	Password    string `json:"password" required:"true"`
+	DisplayName string `json:"display_name"`
+}
+
+type claimOut struct {
+	UserID matrix.UserID `json:"user_id"`
+}
+
+// claim makes the owner's account for whoever knows the claim's code. Logging in is the
+// page's next step, by the same operation as any client's.
+func (p *Panel) claim(c *web.Call, in claimIn) (out claimOut, err error) {
+	if err := p.Setup.CheckClaim(in.Code); err != nil {
+		return out, err
+	}
+	localpart := p.localpart(in.Username)
+	if localpart == "" {
+		return out, matrix.InvalidUsername("a user name is needed")
+	}
+	err = p.DB.View(c.Ctx, func(tx *kv.ReadTx) error {
+		_, err := p.Accounts.Available(tx, localpart)
+		return err
+	})
+	if err != nil {
+		return out, err
+	}
+	hash, err := p.Accounts.HashPassword(c.Ctx, in.Password)
+	if err != nil {
+		return out, err
+	}
+	err = p.DB.Update(c.Ctx, func(tx *kv.WriteTx) error {
+		user, err := p.Accounts.Create(tx, accounts.NewUser{
+			Localpart: localpart, PasswordHash: hash, DisplayName: strings.TrimSpace(in.DisplayName), Admin: true,
+		})
+		if err != nil {
+			return err
+		}
+		if err := p.Setup.Claim(tx, in.Code, user); err != nil {
+			return err
+		}
+		out.UserID = user
+		if p.OwnerMade == nil {
+			return nil
+		}
+		return p.OwnerMade(tx, user)
+	})
+	return out, err
+}
+
+// localpart is the part of a name that is the person's own: people type "@ada:house" as
+// well as "ada".
+func (p *Panel) localpart(name string) string {
+	name = strings.TrimPrefix(strings.TrimSpace(name), "@")
+	return strings.TrimSuffix(name, ":"+string(p.Setup.ServerName()))
+}
+
+type statusOut struct {
+	Version       string   `json:"version"`
+	UptimeSeconds int64    `json:"uptime_s"`
+	DatabaseBytes int64    `json:"database_bytes"`
+	Users         int      `json:"users"`
+	Calls         any      `json:"calls"`
+	About         []string `json:"about"`
+}
+
+// status is how the house does, for its owner.
+func (p *Panel) status(c *web.Call, _ web.Empty) (out statusOut, err error) {
+	if !c.Owner {
+		return out, matrix.Forbidden("only the owner of the house may see how it does")
+	}
+	out = statusOut{Version: p.Version, UptimeSeconds: int64(c.Now.Sub(p.started).Seconds()), Calls: []string{}, About: []string{}}
+	if out.DatabaseBytes, err = p.DB.Size(); err != nil {
+		return out, err
+	}
+	err = p.DB.View(c.Ctx, func(tx *kv.ReadTx) error {
+		for user, row := range p.Accounts.Users(tx) {
+			if !row.Deactivated && user != p.BoardUser {
+				out.Users++
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return out, err
+	}
+	if p.Calls != nil {
+		out.Calls = p.Calls()
+	}
+	if p.About != nil {
+		out.About = p.About()
+	}
+	return out, nil
+}
