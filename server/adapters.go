@@ -1,11 +1,13 @@
 package server
 
 import (
+	"strings"
 	"time"
 
 	"porchlight/kv"
 	"porchlight/server/accounts"
 	"porchlight/server/matrix"
+	"porchlight/server/panel"
 	"porchlight/server/web"
 )
 
@@ -46,3 +48,17 @@ func (p profiles) MemberProfile(r kv.Reader, user matrix.UserID) (displayName, a
 
 // UserExists implements rooms.Profiles.
 func (p profiles) UserExists(r kv.Reader, user matrix.UserID) bool { return p.accounts.Exists(r, user) }
+
+// panel is the page, with what it shows of the house.
+func (s *Server) panel() (*panel.Panel, error) {
+	c := panel.Config{
+		DB: s.DB, Setup: s.Setup, Accounts: s.Accounts, Now: s.Config.Now,
+		Version: Version(), PublicURL: strings.TrimSuffix(s.Config.PublicURL, "/"), Registration: s.Config.Registration,
+		OwnerMade: s.MakeOwner,
+	}
+	if s.board != nil {
+		c.BoardUser, c.About = s.BoardUser(), s.BoardAbout
+		c.Calls = func() any { return s.BoardStatus() }
+	}
+	return panel.New(c)
+}

@@ -127,11 +127,16 @@ func (s *Server) doors() error {
 		Registration: clientapi.Registration(c.Registration), SharedSecret: c.SharedSecret,
 		PublicURL: c.PublicURL, RoomVersion: c.RoomVersion,
 	})
+	page, err := s.panel()
+	if err != nil {
+		return fmt.Errorf("the page: %w", err)
+	}
 	handler, err := web.New(web.Config{
 		DB: s.DB, Auth: doorkeeper{s.Accounts}, Once: doorkeeper{s.Accounts}, Log: c.Log, Now: c.Now,
 		Seen:          doorkeeper{s.Accounts}.Seen,
 		RateLimitsOff: c.RateLimitsOff, TrustProxy: c.TrustProxy, OnInternalError: c.OnInternalError,
-	}, api.Routes())
+		Fallback: page.Page,
+	}, append(api.Routes(), page.Routes()...))
 	if err != nil {
 		return fmt.Errorf("the table of operations: %w", err)
 	}

@@ -23,12 +23,12 @@ type Config struct {
 	Accounts *accounts.Keeper
 	Now      func() time.Time // nil: time.Now
 
-	Version      string                         // of the software
-	PublicURL    func() string                  // where clients reach the house; "" where that is not configured
-	Registration string                         // "closed", "token" or "open"
-	BoardUser    matrix.UserID                  // empty: there is no board
-	Calls        func() any                     // the board's calls, as JSON shows them
-	About        func() []string                // what the board has, in plain sentences
+	Version      string          // of the software
+	PublicURL    string          // where clients reach the house; empty: where the browser does
+	Registration string          // "closed", "token" or "open"
+	BoardUser    matrix.UserID   // empty: there is no board
+	Calls        func() any      // the board's calls, as JSON shows them
+	About        func() []string // what the board has, in plain sentences
 	// OwnerMade is called in the transaction that makes the owner; its error undoes all.
 	OwnerMade func(tx *kv.WriteTx, owner matrix.UserID) error
 }
@@ -74,14 +74,10 @@ type infoOut struct {
 
 // info is what the page needs to know before anybody is signed in.
 func (p *Panel) info(_ *web.Call, tx *kv.ReadTx, _ web.Empty) (infoOut, error) {
-	out := infoOut{
-		ServerName: p.Setup.ServerName(), Version: p.Version, Claimed: p.Setup.Owner(tx) != "",
+	return infoOut{
+		ServerName: p.Setup.ServerName(), PublicURL: p.PublicURL, Version: p.Version, Claimed: p.Setup.Owner(tx) != "",
 		Board: p.BoardUser != "", BoardUser: p.BoardUser, Registration: p.Registration,
-	}
-	if p.PublicURL != nil {
-		out.PublicURL = p.PublicURL()
-	}
-	return out, nil
+	}, nil
 }
 
 type claimIn struct {
