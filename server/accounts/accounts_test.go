@@ -21,19 +21,19 @@ const password = "correct horse"
 // house is a keeper on a real database with a clock that the test turns.
 type house struct {
 	*accounts.Keeper
-	t       *testing.T
+	t       testing.TB
 	db      *kv.DB
 	setup   *setup.Keeper
 	changes *changes.Keeper
 	clock   time.Time
 }
 
-func open(t *testing.T) *house {
+func open(t testing.TB) *house {
 	t.Helper()
 	return openOn(t, kvtest.Open(t))
 }
 
-func openOn(t *testing.T, db *kv.DB) *house {
+func openOn(t testing.TB, db *kv.DB) *house {
 	t.Helper()
 	h := &house{t: t, db: db, clock: time.UnixMilli(1_700_000_000_000)}
 	var err error
@@ -232,3 +232,16 @@ func TestLoginAndLogout(t *testing.T) {
 
 // oldKey is argon2id of the tests' password with 32 KiB and the salt "saltsaltsaltsalt".
 const oldKey = "D6TDSe5EsA1A5r6TWcm48LddBlYF+NpZab47wHTFP3g"
+
+// Every request does this. It is why there is no cache that a logout would have to reach.
+func BenchmarkAuthenticate(b *testing.B) {
+	h := open(b)
+	l := h.login(accounts.NewLogin{User: h.user("alice")})
+	h.view(func(tx *kv.ReadTx) {
+		for b.Loop() {
+			if _, err := h.Authenticate(tx, l.AccessToken, h.clock); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}

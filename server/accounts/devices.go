@@ -172,7 +172,8 @@ func (k *Keeper) Seen(user matrix.UserID, device matrix.DeviceID, ip string, now
 	}
 	k.db.Defer("accounts/seen/"+string(user)+"/"+string(device), func(tx *kv.WriteTx) error {
 		row, ok := k.devices.Get(tx, key)
-		if !ok {
+		if !ok { // it was logged out meanwhile
+			tx.AfterCommit(func() { k.seen.forget(key) })
 			return nil
 		}
 		k.seen.apply(key, &row)

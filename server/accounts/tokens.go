@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"fmt"
 	"sync"
 	"time"
 
@@ -184,7 +185,7 @@ func (k *Keeper) Authenticate(r kv.Reader, token string, now time.Time) (Session
 // client shows that it has the new one: at once in memory, soon on disk.
 func (k *Keeper) supersede(access tokenHash, key DeviceKey, old []byte) {
 	k.superseded.add(tokenHash(old))
-	k.db.Defer("accounts/supersede/"+string(access[:]), func(tx *kv.WriteTx) error {
+	k.db.Defer(fmt.Sprintf("accounts/supersede/%x", access), func(tx *kv.WriteTx) error {
 		if t, ok := k.accessTokens.Get(tx, access); ok {
 			t.Supersedes = nil
 			k.accessTokens.Put(tx, access, t)
