@@ -52,7 +52,6 @@ var (
 	AccountData   = &Keyspace{15, "account_data", parts("user", Text, "room", Text, "type", Text), "server/accounts", main, "account data; room is empty for the global kind"}
 	Filters       = &Keyspace{16, "filters", parts("user", Text, "filter", Text), "server/accounts", main, "a stored filter, as JSON"}
 	OnceAnswers   = &Keyspace{17, "once_answers", parts("user", Text, "device", Text, "path", Hash), "server/accounts", main, "the answer to a transaction ID that was seen before"}
-	OnceExpiry    = &Keyspace{18, "once_expiry", parts("at", Number, "user", Text, "device", Text, "path", Hash), "server/accounts", main, "when a once-only answer may go; at in ms"}
 	RegTokens     = &Keyspace{19, "registration_tokens", parts("token", Text), "server/accounts", main, "a registration token: uses and expiry"}
 	Threepids     = &Keyspace{20, "threepids", parts("medium", Text, "address", Text), "server/accounts", main, "whose third-party identifier this is"}
 	LoginTokens   = &Keyspace{21, "login_tokens", parts("hash", Hash), "server/accounts", random, "a short-lived token for m.login.token"}
@@ -99,7 +98,7 @@ func Ledger() []*Keyspace {
 	return []*Keyspace{
 		metaSpace, Settings, Changes, Cursors,
 		Users, Devices, AccessTokens, RefreshTokens, DeviceTokens, AccountData, Filters,
-		OnceAnswers, OnceExpiry, RegTokens, Threepids, LoginTokens,
+		OnceAnswers, RegTokens, Threepids, LoginTokens,
 		Rooms, Events, EventIDs, State, StateHistory, Memberships, Aliases, RoomAliases, PublicRooms, Relations,
 		Receipts,
 		DeviceKeys, OneTimeKeys, FallbackKeys, CrossSigning, KeySignatures, ToDevice, KeyCounts, BackupVersion, BackupKeys,
