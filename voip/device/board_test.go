@@ -188,7 +188,8 @@ func TestSpeakerRefuses(t *testing.T) {
 	if m := s.Meter(); m.Failed != 5 || m.Packets != 0 || m.Level != SilenceLevel || m.ToneHz != 0 {
 		t.Errorf("meter %+v", m)
 	}
-	if s.Close() != nil || s.Close() != nil || !errors.Is(s.Write(PCMU, []byte{1}), ErrClosed) {
+	first, again := s.Close(), s.Close()
+	if first != nil || again != nil || !errors.Is(s.Write(PCMU, []byte{1}), ErrClosed) {
 		t.Error("Close")
 	}
 }

@@ -236,7 +236,8 @@ func TestSpeakerPlays(t *testing.T) {
 	if m := s.Meter(); m.Packets != 3 || m.Dropped != 1 || len(p.blocks[0]) != blockSamples {
 		t.Errorf("%+v, blocks of %d", m, len(p.blocks[0]))
 	}
-	if s.Close() != nil || s.Close() != nil || !p.closed || closed != 1 {
+	first, again := s.Close(), s.Close()
+	if first != nil || again != nil || !p.closed || closed != 1 {
 		t.Error("Close", p.closed, closed)
 	}
 }

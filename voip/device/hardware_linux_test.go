@@ -1,0 +1,141 @@
+package device
+
+import (
+	"context"
+	"errors"
+	"math"
+	"strings"
+	"testing"
+	"time"
+)
+
+// These tests need real devices, such as the kernel's own stand-ins: the
+// modules snd-aloop (a sound card that hears what it plays) and vivid (a camera).
+
+// loopback is the two ends of a loop-back sound card.
+func loopback(t *testing.T) (loudspeaker, microphone string) {
+	for _, c := range listSoundCards(soundDir, soundProcDir, true) {
+		if c.name == "Loopback" && c.device == 0 {
+			return c.String(), soundCard{card: c.card, device: 1}.String()
+		}
+	}
+	t.Skip("there is no loop-back sound card")
+	return "", ""
+}
+
+func TestRealSound(t *testing.T) {
+	out, in := loopback(t)
+	b := run(t, Config{Camera: None, Microphone: in, Loudspeaker: out})
+	t.Log(strings.Join(b.Describe(), "\n"))
+	ctx := within(t, 60*time.Second)
+	// Not Opus: these machines are mostly emulated, too slowly to code it in time.
+	for _, codec := range []AudioCodec{PCMU, PCMA} {
+		t.Run(string(codec), func(t *testing.T) { hearOneself(ctx, t, b, codec) })
+	}
+}
+
+// hearOneself plays a tone and listens for it, lets the card run dry, and plays again.
+func hearOneself(ctx context.Context, t *testing.T, b *Board, codec AudioCodec) {
+	mouth, err := b.OpenSpeaker(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mouth.Close()
+	if _, err := b.OpenSpeaker(ctx); !errors.Is(err, ErrBusy) {
+		t.Error("a second speaker:", err)
+	}
+	ear, err := b.OpenAudio(ctx, codec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ear.Close()
+	heard := newSpeaker(time.Now, nil, func() {})
+	for _, hz := range []float64{440, 1000} {
+		packets := tonePackets(hz, 75)
+		for i, packet := range packets {
+			listen(ctx, t, ear, heard) // this keeps the time
+			if i > 5 && i < 70 {       // and the card runs dry before and after
+				if err := mouth.Write(PCMU, packet); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if i == 60 {
+				m := heard.Meter()
+				if math.Abs(m.ToneHz-hz) > 5 || math.Abs(m.Level+20) > 2 {
+					t.Errorf("%.0f Hz was heard as %+v", hz, m)
+				}
+			}
+		}
+		for range 40 {
+			listen(ctx, t, ear, heard)
+		}
+		if m := heard.Meter(); m.Level > -60 {
+			t.Errorf("after the sound: %+v", m)
+		}
+	}
+	// An emulated machine stumbles, and then sends in bursts.
+	if m := mouth.Meter(); m.Dropped > 20 {
+		t.Errorf("played: %+v", m)
+	}
+}
+
+// tonePackets is a tone as n packets of PCMU.
+func tonePackets(hz float64, n int) (packets [][]byte) {
+	pcm := tone(g711Rate, hz, -20, n*g711Rate/50)
+	for i := range n {
+		packets = append(packets, encodeG711(pcm[i*g711Rate/50:(i+1)*g711Rate/50], encodeULaw))
+	}
+	return packets
+}
+
+func listen(ctx context.Context, t *testing.T, ear AudioStream, heard Speaker) {
+	t.Helper()
+	p, err := ear.ReadPacket(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := heard.Write(ear.Codec(), p.Data); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestRealCamera(t *testing.T) {
+	probe, err := New(Config{Microphone: None, Loudspeaker: None})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(probe.VideoCodecs()) == 0 || !strings.Contains(probe.Describe()[0], "/dev/video") {
+		t.Skip("there is no camera")
+	}
+	b := run(t, Config{Microphone: None, Loudspeaker: None})
+	t.Log(strings.Join(b.Describe(), "\n"))
+	ctx := within(t, 60*time.Second)
+	for _, codec := range b.VideoCodecs() {
+		for range 2 { // it must start again after it stopped
+			cam, err := b.OpenVideo(ctx, codec)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var length time.Duration
+			start := time.Now()
+			for i := range 20 {
+				f, err := cam.ReadFrame(ctx)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if i == 0 && !f.Key {
+					t.Error("the first frame is no key frame")
+				}
+				length += f.Duration
+			}
+			took := time.Since(start)
+			t.Logf("%s: 20 frames of %v in %v", codec, length, took)
+			if length < took/2 || length > 2*took+time.Second {
+				t.Error("the frames' durations do not add up")
+			}
+			if err := cam.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
