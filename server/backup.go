@@ -44,6 +44,9 @@ func (s *Server) Backup(ctx context.Context, w io.Writer) error {
 		return err
 	}
 	err := add(dbName, func(w io.Writer) error { _, err := s.DB.Backup(ctx, w); return err })
+	if err == nil {
+		err = add(mediaName, func(w io.Writer) error { _, err := s.Media.Backup(w); return err })
+	}
 	return errors.Join(err, archive.Close())
 }
 

@@ -133,6 +133,11 @@ func (c *Config) dbFile() string { return filepath.Join(c.Data, dbName) }
 
 const dbName = "porchlight.db"
 
+// mediaFile is the file of what people uploaded.
+func (c *Config) mediaFile() string { return filepath.Join(c.Data, mediaName) }
+
+const mediaName = "media.db"
+
 // publicURL is where clients reach the house, without a slash at the end.
 func (c *Config) publicURL(listening net.Addr) string {
 	if c.PublicURL != "" {

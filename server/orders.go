@@ -186,7 +186,7 @@ func (s *Server) orderIdentity(ctx context.Context, _ Order) (lines []string, er
 	return lines, err
 }
 
-func (s *Server) orderCheck(ctx context.Context, _ Order) ([]string, error) {
+func (s *Server) orderCheck(ctx context.Context, o Order) ([]string, error) {
 	if err := s.DB.Flush(); err != nil && !errors.Is(err, kv.ErrClosed) {
 		return nil, err
 	}
@@ -197,5 +197,13 @@ func (s *Server) orderCheck(ctx context.Context, _ Order) ([]string, error) {
 	if len(problems) > 0 {
 		return problems, ErrProblems
 	}
-	return []string{"everything is in order"}, nil
+	lines := []string{"everything is in order"}
+	if o.Repair {
+		n, err := s.Media.Repair(ctx)
+		if err != nil {
+			return lines, err
+		}
+		lines = append(lines, fmt.Sprintf("removed %d contents that no upload refers to", n))
+	}
+	return lines, nil
 }

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"porchlight/kv"
+	"porchlight/media"
 	"porchlight/server/accounts"
 	"porchlight/server/changes"
 	"porchlight/server/clientapi"
@@ -35,6 +36,7 @@ type Server struct {
 	History   *history.Keeper
 	E2EE      *e2ee.Keeper
 	Push      *push.Keeper
+	Media     *media.Keeper
 	Handler   http.Handler // all doors
 	board     *board       // nil: there is none
 	closing   chan struct{}
@@ -100,6 +102,13 @@ func (s *Server) keepers(ctx context.Context) (err error) {
 	s.Push = push.New(s.DB, s.Changes)
 	s.E2EE = e2ee.New(e2ee.Config{DB: s.DB, Changes: s.Changes, Accounts: s.Accounts, Rooms: s.Rooms, Server: s.Setup.ServerName()})
 
+	s.Media, err = media.New(media.Config{
+		DB: s.DB, Path: c.mediaFile(), Server: s.Setup.ServerName(), MaxUpload: c.MaxUpload, Now: c.Now, Log: c.Log,
+	})
+	if err != nil {
+		return err
+	}
+
 	s.Accounts.AddDeviceWitness(s.E2EE)
 	s.Accounts.AddProfileWitness(s.Rooms)
 	s.runs("database", s.DB.Run)
@@ -119,11 +128,11 @@ func (s *Server) doors() error {
 	c := s.Config
 	views := syncv2.New(syncv2.Config{
 		DB: s.DB, Changes: s.Changes, Rooms: s.Rooms, History: s.History, Ephemeral: s.Ephemeral,
-		Accounts: s.Accounts, Crypto: s.E2EE, Closing: s.closing,
+		Accounts: push.AccountData{Keeper: s.Accounts, Push: s.Push}, Crypto: s.E2EE, Closing: s.closing,
 	})
 	api := clientapi.New(clientapi.Config{
 		DB: s.DB, Accounts: s.Accounts, Rooms: s.Rooms, History: s.History, Ephemeral: s.Ephemeral,
-		E2EE: s.E2EE, Push: s.Push, Sync: views,
+		E2EE: s.E2EE, Push: s.Push, Sync: views, Media: s.Media,
 		Registration: clientapi.Registration(c.Registration), SharedSecret: c.SharedSecret,
 		PublicURL: c.PublicURL, RoomVersion: c.RoomVersion,
 	})
@@ -151,7 +160,7 @@ func (s *Server) Close() error {
 	if s.board != nil {
 		err = errors.Join(s.board.bridge.Close(), s.board.devices.Close())
 	}
-	return errors.Join(err, s.DB.Close())
+	return errors.Join(err, s.Media.Close(), s.DB.Close())
 }
 
 // stop tells long polls to answer.

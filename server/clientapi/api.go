@@ -16,6 +16,7 @@ package clientapi
 
 import (
 	"porchlight/kv"
+	"porchlight/media"
 	"porchlight/server/accounts"
 	"porchlight/server/e2ee"
 	"porchlight/server/ephemeral"
@@ -36,6 +37,7 @@ type Config struct {
 	E2EE      *e2ee.Keeper
 	Push      *push.Keeper
 	Sync      *syncv2.View
+	Media     *media.Keeper
 
 	// Registration is who may make an account; empty: closed.
 	Registration Registration

@@ -28,12 +28,22 @@ func (a *API) Routes() []web.Route {
 		// account_deactivation.yaml
 		{Op: "deactivateAccount", Method: post, Path: "/_matrix/client/v3/account/deactivate", Access: web.Optional, RateLimited: true, Limit: web.Login, Handler: web.Plain(a.deactivateAccount)},
 
+		// authed-content-repo.yaml
+		{Op: "getContentAuthed", Method: get, Path: "/_matrix/client/v1/media/download/{serverName}/{mediaId}", Access: web.User, Guests: true, RateLimited: true, Handler: web.Stream(a.getContentAuthed)},
+		{Op: "getContentOverrideNameAuthed", Method: get, Path: "/_matrix/client/v1/media/download/{serverName}/{mediaId}/{fileName}", Access: web.User, Guests: true, RateLimited: true, Handler: web.Stream(a.getContentOverrideNameAuthed)},
+		{Op: "getContentThumbnailAuthed", Method: get, Path: "/_matrix/client/v1/media/thumbnail/{serverName}/{mediaId}", Access: web.User, Guests: true, RateLimited: true, Handler: web.Stream(a.getContentThumbnailAuthed)},
+		{Op: "getConfigAuthed", Method: get, Path: "/_matrix/client/v1/media/config", Access: web.User, RateLimited: true, Handler: web.Plain(a.getConfigAuthed)},
+
 		// banning.yaml
 		{Op: "ban", Method: post, Path: "/_matrix/client/v3/rooms/{roomId}/ban", Access: web.User, Handler: web.Write(a.ban)},
 		{Op: "unban", Method: post, Path: "/_matrix/client/v3/rooms/{roomId}/unban", Access: web.User, Handler: web.Write(a.unban)},
 
 		// capabilities.yaml
 		{Op: "getCapabilities", Method: get, Path: "/_matrix/client/v3/capabilities", Access: web.User, RateLimited: true, Handler: web.Plain(a.getCapabilities)},
+
+		// content-repo.yaml
+		{Op: "uploadContent", Method: post, Path: "/_matrix/media/v3/upload", Access: web.User, RateLimited: true, Limit: web.Upload, MaxBody: -1, Handler: web.Plain(a.uploadContent)},
+		{Op: "getConfig", Method: get, Path: "/_matrix/media/v3/config", Access: web.User, RateLimited: true, Handler: web.Plain(a.getConfigAuthed)},
 
 		// create_room.yaml
 		{Op: "createRoom", Method: post, Path: "/_matrix/client/v3/createRoom", Access: web.User, MaxBody: maxCreateBody, Handler: web.Write(a.createRoom)},
