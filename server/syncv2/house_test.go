@@ -86,7 +86,7 @@ func newHouse(t testing.TB) *house {
 	return open(t, kvtest.Open(t))
 }
 
-// open makes a house over a database. Each user has the device PHONE and bob TABLET too.
+// open makes a house over a database.
 func open(t testing.TB, db *kv.DB) *house {
 	t.Helper()
 	h := &house{t: t, ctx: context.Background(), db: db, closing: make(chan struct{})}
@@ -105,27 +105,39 @@ func open(t testing.TB, db *kv.DB) *house {
 	})
 	h.ephemeral = ephemeral.New(ephemeral.Config{DB: db, Changes: h.changes, Rooms: h.rooms})
 	h.e2ee = e2ee.New(e2ee.Config{DB: db, Changes: h.changes, Accounts: people{h.accounts}, Rooms: members{h.rooms}, Server: "house.local"})
-	h.view = syncv2.New(syncv2.Config{
-		DB: db, Changes: h.changes, Rooms: h.rooms, History: history.New(history.Config{Rooms: h.rooms}),
-		Ephemeral: h.ephemeral, Accounts: h.accounts, Crypto: h.e2ee, Closing: h.closing,
-	})
+	h.view = h.viewWith(syncv2.Config{})
+	for _, user := range []matrix.UserID{alice, bob, carol} {
+		h.user(user.Localpart())
+	}
+	return h
+}
+
+// user makes a user, if there is none of that name, with two devices.
+func (h *house) user(name string) (user matrix.UserID) {
+	h.t.Helper()
+	user = matrix.NewUserID(name, "house.local")
 	h.do(func(tx *kv.WriteTx) error {
-		for _, user := range []matrix.UserID{alice, bob, carol} {
-			if h.accounts.Exists(tx, user) {
-				continue
-			}
-			if _, err := h.accounts.Create(tx, accounts.NewUser{Localpart: user.Localpart()}); err != nil {
+		if h.accounts.Exists(tx, user) {
+			return nil
+		}
+		if _, err := h.accounts.Create(tx, accounts.NewUser{Localpart: name}); err != nil {
+			return err
+		}
+		for _, device := range []matrix.DeviceID{"PHONE", "TABLET"} {
+			if _, err := h.accounts.Login(tx, accounts.NewLogin{User: user, Device: device}); err != nil {
 				return err
-			}
-			for _, device := range []matrix.DeviceID{"PHONE", "TABLET"} {
-				if _, err := h.accounts.Login(tx, accounts.NewLogin{User: user, Device: device}); err != nil {
-					return err
-				}
 			}
 		}
 		return nil
 	})
-	return h
+	return user
+}
+
+// viewWith makes a view of this house with other limits.
+func (h *house) viewWith(c syncv2.Config) *syncv2.View {
+	c.DB, c.Changes, c.Rooms, c.History = h.db, h.changes, h.rooms, history.New(history.Config{Rooms: h.rooms})
+	c.Ephemeral, c.Accounts, c.Crypto, c.Closing = h.ephemeral, h.accounts, h.e2ee, h.closing
+	return syncv2.New(c)
 }
 
 func (h *house) do(fn func(tx *kv.WriteTx) error) {

@@ -67,12 +67,12 @@ func (l *looker) stateDelta(s *stretch, heroes []matrix.UserID) []*rooms.Event {
 			l.v.members.tell(l.q.Viewer, e, l.upTo)
 		}
 	}
-	for _, id := range slices.SortedFunc(maps.Keys(s.latest), compareState) {
-		if e := s.latest[id]; l.q.UseStateAfter || e.Position > s.start && !s.told[e.Position] {
-			add(e)
-		} else {
-			add(s.before[id])
-		}
+	changed := s.untold
+	if l.q.UseStateAfter {
+		changed = s.latest
+	}
+	for _, id := range slices.SortedFunc(maps.Keys(changed), compareState) {
+		add(changed[id])
 	}
 	if !filter.LazyLoadMembers {
 		return state

@@ -23,9 +23,9 @@ type stretch struct {
 	limited bool
 
 	told map[changes.Position]bool
-	// The newest state events of each kind behind from: up to the end, and up to the
-	// start. Only kept where the client knows the state at from.
-	latest, before map[stateID]*rooms.Event
+	// The newest state events of each kind behind from: of all, and of those that the
+	// timeline does not tell. Only complete where the client knows the state at from.
+	latest, untold map[stateID]*rooms.Event
 	members        bool // some of them are about members
 }
 
@@ -76,17 +76,17 @@ func (l *looker) walk(room matrix.RoomID, m rooms.Membership, from, stateEnd, en
 
 func newStretch(room matrix.RoomID, from, end changes.Position) *stretch {
 	return &stretch{room: room, from: from, start: end, end: end, told: map[changes.Position]bool{},
-		latest: map[stateID]*rooms.Event{}, before: map[stateID]*rooms.Event{}}
+		latest: map[stateID]*rooms.Event{}, untold: map[stateID]*rooms.Event{}}
 }
 
-// note keeps a state event if it is the newest of its kind.
+// note keeps a state event if it is the newest of its kind; newer ones come first.
 func (s *stretch) note(e *rooms.Event) {
 	id := stateID{e.Type, *e.StateKey}
 	if s.latest[id] == nil {
 		s.latest[id] = e
 	}
-	if e.Position <= s.start && s.before[id] == nil {
-		s.before[id] = e
+	if !s.told[e.Position] && s.untold[id] == nil {
+		s.untold[id] = e
 	}
 	s.members = s.members || e.Type == "m.room.member"
 }
