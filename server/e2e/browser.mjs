@@ -27,10 +27,10 @@ const flags = [
     "--disable-renderer-backgrounding",
 ];
 
-export function launch() {
+export function launch(...more) {
     return chromium.launch({
         executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-        args: flags,
+        args: [...flags, ...more],
         env: { ...process.env, LANG: "C.UTF-8" },
     });
 }
@@ -86,9 +86,9 @@ export async function eventually(check, seconds = 15) {
     }
 }
 
-/** Runs a scenario and closes the browser after it, whatever happened. */
-export async function scenario(run) {
-    const browser = await launch();
+/** Runs a scenario and closes the browser after it, whatever happened; `more` are further flags for the browser. */
+export async function scenario(run, ...more) {
+    const browser = await launch(...more);
     try {
         await run(browser);
     } finally {

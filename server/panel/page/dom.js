@@ -73,10 +73,10 @@ export function sentence(text) {
     return /[.!?…]$/.test(whole) ? whole : whole + ".";
 }
 
-/** A form field with its label. */
+/** A form field with its label: [the whole, the input]. */
 export function field(label, attributes, hint) {
-    const input = el("input", attributes);
-    const hintLine = hint && el("small", { id: `${attributes.name}-hint` }, hint);
-    if (hintLine) input.setAttribute("aria-describedby", hintLine.id);
-    return [el("label", { class: "field" }, el("span", {}, label), input, hintLine), input];
+    const id = `field-${attributes.name}`;
+    const input = el("input", { ...attributes, id, "aria-describedby": hint && `${id}-hint` });
+    const whole = el("div", { class: "field" }, el("label", { for: id }, label), input, hint && el("small", { id: `${id}-hint` }, hint));
+    return [whole, input];
 }
