@@ -3,7 +3,7 @@
 //
 // It holds no state, reads no clock and imports the standard library only, so that
 // every other package may use it. What a string from outside may be is decided here
-// once, in the Parse functions and in ParseJSON; behind the door values are trusted.
+// once, in the Parse functions and in CheckJSON; behind the door values are trusted.
 //
 // References of the form "spec: …" name a section of the Matrix specification v1.19.
 package matrix

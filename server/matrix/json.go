@@ -19,7 +19,7 @@ const MaxEventBytes = 65536
 
 // MaxCanonicalInt is the largest integer of canonical JSON, 2^53 - 1; the
 // smallest is its negative (spec: appendices, canonical JSON).
-const MaxCanonicalInt = 1<<53 - 1
+const MaxCanonicalInt int64 = 1<<53 - 1
 
 // Canonical rewrites JSON as canonical JSON: no white space, keys sorted by
 // code point, strings in their shortest form (spec: appendices, canonical JSON).
