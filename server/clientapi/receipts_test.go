@@ -1,0 +1,89 @@
+package clientapi_test
+
+import (
+	"testing"
+
+	"porchlight/server/servertest"
+)
+
+func TestReceiptsTypingAndPresence(t *testing.T) {
+	s := servertest.New(t)
+	s.User("carol")
+	s.Run(t, []servertest.Case{
+		{Name: "a room", Who: "alice", Method: "POST", Path: "v3/createRoom", Body: `{"preset":"public_chat"}`, Status: 200, Changes: servertest.Any, Save: map[string]string{"room": "room_id"}},
+		{Name: "bob joins", Who: "bob", Method: "POST", Path: "v3/rooms/{room}/join", Status: 200, Changes: servertest.Any},
+		{Name: "a message", Who: "alice", Method: "PUT", Path: "v3/rooms/{room}/send/m.room.message/1", Body: `{"msgtype":"m.text","body":"hello"}`, Status: 200, Changes: 1, Save: map[string]string{"event": "event_id"}},
+		{Name: "bob syncs", Who: "bob", Method: "GET", Path: "v3/sync", Status: 200, Changes: servertest.Any, Save: map[string]string{"bob": "next_batch"}},
+		{Name: "alice syncs", Who: "alice", Method: "GET", Path: "v3/sync", Status: 200, Changes: servertest.Any, Save: map[string]string{"alice": "next_batch"}},
+
+		{Name: "typing", Who: "bob", Method: "PUT", Path: "v3/rooms/{room}/typing/{@bob}", Body: `{"typing":true,"timeout":30000}`, Status: 200, Woken: true},
+		{Name: "typing for another", Who: "bob", Method: "PUT", Path: "v3/rooms/{room}/typing/{@alice}", Body: `{"typing":true}`, Status: 403, Errcode: "M_FORBIDDEN"},
+		{Name: "typing from outside", Who: "carol", Method: "PUT", Path: "v3/rooms/{room}/typing/{@carol}", Body: `{"typing":true}`, Status: 403, Errcode: "M_FORBIDDEN"},
+		{Name: "typing what", Who: "bob", Method: "PUT", Path: "v3/rooms/{room}/typing/{@bob}", Body: `{}`, Status: 400, Errcode: "M_MISSING_PARAM"},
+		{Name: "typing for ever", Who: "alice", Method: "PUT", Path: "v3/rooms/{room}/typing/{@alice}", Body: `{"typing":true,"timeout":9223372036854775807}`, Status: 200},
+		{Name: "typing no more", Who: "alice", Method: "PUT", Path: "v3/rooms/{room}/typing/{@alice}", Body: `{"typing":false,"timeout":-5}`, Status: 200},
+
+		{Name: "a receipt", Who: "bob", Method: "POST", Path: "v3/rooms/{room}/receipt/m.read/{event}", Body: `{}`, Status: 200, Woken: true, Changes: servertest.Any},
+		{Name: "a private one", Who: "bob", Method: "POST", Path: "v3/rooms/{room}/receipt/m.read.private/{event}", Body: `{"thread_id":"main"}`, Status: 200, Changes: servertest.Any},
+		{Name: "for nothing", Who: "bob", Method: "POST", Path: "v3/rooms/{room}/receipt/m.read/$nothing", Body: `{}`, Status: 404, Errcode: "M_NOT_FOUND"},
+		{Name: "unknown type", Who: "bob", Method: "POST", Path: "v3/rooms/{room}/receipt/m.seen/{event}", Body: `{}`, Status: 400, Errcode: "M_INVALID_PARAM"},
+		{Name: "from outside", Who: "carol", Method: "POST", Path: "v3/rooms/{room}/receipt/m.read/{event}", Body: `{}`, Status: 403, Errcode: "M_FORBIDDEN"},
+		{Name: "thread of the wrong type", Who: "bob", Method: "POST", Path: "v3/rooms/{room}/receipt/m.read/{event}", Body: `{"thread_id":7}`, Status: 400, Errcode: "M_INVALID_PARAM"},
+		{Name: "empty thread", Who: "bob", Method: "POST", Path: "v3/rooms/{room}/receipt/m.read/{event}", Body: `{"thread_id":""}`, Status: 400, Errcode: "M_INVALID_PARAM"},
+		{Name: "another thread", Who: "bob", Method: "POST", Path: "v3/rooms/{room}/receipt/m.read/{event}", Body: `{"thread_id":"$other"}`, Status: 400, Errcode: "M_INVALID_PARAM"},
+		{Name: "a marker has no thread", Who: "bob", Method: "POST", Path: "v3/rooms/{room}/receipt/m.fully_read/{event}", Body: `{"thread_id":"main"}`, Status: 400, Errcode: "M_INVALID_PARAM"},
+		{Name: "a marker", Who: "bob", Method: "POST", Path: "v3/rooms/{room}/receipt/m.fully_read/{event}", Body: `{}`, Status: 200, Changes: servertest.Any},
+		{Name: "markers", Who: "bob", Method: "POST", Path: "v3/rooms/{room}/read_markers", Body: `{"m.fully_read":"{event}","m.read":"{event}","m.read.private":"{event}"}`, Status: 200, Changes: servertest.Any},
+		{Name: "markers on nothing", Who: "bob", Method: "POST", Path: "v3/rooms/{room}/read_markers", Body: `{"m.fully_read":"$nothing"}`, Status: 404, Errcode: "M_NOT_FOUND"},
+
+		{Name: "alice hears of it", Who: "alice", Method: "GET", Path: "v3/sync?since={alice}", Status: 200, Changes: servertest.Any,
+			Want: `{"rooms":{"join":{"{room}":{"ephemeral":{"events":[{"type":"m.typing","content":{"user_ids":["{@bob}"]}},
+				{"type":"m.receipt","content":{"{event}":{"m.read":{"{@bob}":{"ts":"*"}},"m.read.private":"!absent"}}}]}}}}}`},
+		{Name: "bob has the marker", Who: "bob", Method: "GET", Path: "v3/sync?since={bob}", Status: 200, Changes: servertest.Any,
+			Want: `{"rooms":{"join":{"{room}":{"account_data":{"events":[{"type":"m.fully_read","content":{"event_id":"{event}"}}]}}}}}`},
+
+		{Name: "presence", Who: "bob", Method: "PUT", Path: "v3/presence/{@bob}/status", Body: `{"presence":"unavailable","status_msg":"at lunch"}`, Status: 200, Woken: true, Changes: servertest.Any},
+		{Name: "presence of another", Who: "bob", Method: "PUT", Path: "v3/presence/{@alice}/status", Body: `{"presence":"online"}`, Status: 403, Errcode: "M_FORBIDDEN"},
+		{Name: "unknown presence", Who: "bob", Method: "PUT", Path: "v3/presence/{@bob}/status", Body: `{"presence":"dreaming"}`, Status: 400, Errcode: "M_INVALID_PARAM"},
+		{Name: "seen", Who: "alice", Method: "GET", Path: "v3/presence/{@bob}/status", Status: 200, Want: `{"presence":"unavailable","status_msg":"at lunch","last_active_ago":"*"}`, Changes: servertest.Any},
+		{Name: "not by strangers", Who: "carol", Method: "GET", Path: "v3/presence/{@bob}/status", Status: 403, Errcode: "M_FORBIDDEN"},
+		{Name: "turn", Who: "bob", Method: "GET", Path: "v3/voip/turnServer", Status: 200, Want: `{}`, Changes: servertest.Any},
+	})
+}
+
+func TestPushRules(t *testing.T) {
+	s := servertest.New(t)
+	s.User("alice")
+	rule := func(name, method, path, body string, status int, errcode, want string, changes int) servertest.Case {
+		return servertest.Case{Name: name, Who: "alice", Method: method, Path: "v3/pushrules/" + path, Body: body, Status: status, Errcode: errcode, Want: want, Changes: changes}
+	}
+	s.Run(t, []servertest.Case{
+		rule("all", "GET", "", "", 200, "", `{"global":{"override":[{"rule_id":".m.rule.master","enabled":false,"default":true,"conditions":[],"actions":[]},"…"],"content":[],"room":[],"sender":[],"underride":[{"rule_id":".m.rule.call"},"…"]}}`, 0),
+		rule("global", "GET", "global/", "", 200, "", `{"override":[{"rule_id":".m.rule.master"},"…"]}`, 0),
+		rule("global without slash", "GET", "global", "", 200, "", `{"content":[]}`, 0),
+		rule("one", "GET", "global/underride/.m.rule.message", "", 200, "", `{"rule_id":".m.rule.message","actions":["notify"]}`, 0),
+		rule("none", "GET", "global/underride/cake", "", 404, "M_NOT_FOUND", "", 0),
+		rule("no kind", "GET", "global/overdrive/cake", "", 400, "M_INVALID_PARAM", "", 0),
+		rule("add", "PUT", "global/content/cake", `{"pattern":"cake","actions":["notify"]}`, 200, "", `{}`, 1),
+		rule("add before", "PUT", "global/content/pie?before=cake", `{"pattern":"pie","actions":[]}`, 200, "", `{}`, 1),
+		rule("add behind nothing", "PUT", "global/content/tea?after=nothing", `{"pattern":"tea","actions":[]}`, 400, "M_UNKNOWN", "", 0),
+		rule("add without actions", "PUT", "global/content/tea", `{"pattern":"tea"}`, 400, "M_MISSING_PARAM", "", 0),
+		rule("add without pattern", "PUT", "global/content/tea", `{"actions":[]}`, 400, "M_MISSING_PARAM", "", 0),
+		rule("add a server's", "PUT", "global/override/.tea", `{"actions":[]}`, 400, "M_INVALID_PARAM", "", 0),
+		rule("with a slash", "PUT", "global/override/a%2Fb", `{"actions":[]}`, 400, "M_INVALID_PARAM", "", 0),
+		rule("for a room", "PUT", "global/room/%21r%3Ax", `{"actions":["dont_notify"]}`, 200, "", `{}`, 1),
+		rule("enabled", "GET", "global/content/cake/enabled", "", 200, "", `{"enabled":true}`, 0),
+		rule("disable", "PUT", "global/content/cake/enabled", `{"enabled":false}`, 200, "", `{}`, 1),
+		rule("disabled", "GET", "global/content/cake/enabled", "", 200, "", `{"enabled":false}`, 0),
+		rule("enable what", "PUT", "global/content/tea/enabled", `{"enabled":false}`, 404, "M_NOT_FOUND", "", 0),
+		rule("set actions", "PUT", "global/underride/.m.rule.message/actions", `{"actions":["notify",{"set_tweak":"highlight"}]}`, 200, "", `{}`, 1),
+		rule("actions", "GET", "global/underride/.m.rule.message/actions", "", 200, "", `{"actions":["notify",{"set_tweak":"highlight"}]}`, 0),
+		rule("order", "GET", "global/", "", 200, "", `{"content":[{"rule_id":"pie"},{"rule_id":"cake","enabled":false}],"room":[{"rule_id":"!r:x"}]}`, 0),
+		rule("delete", "DELETE", "global/content/cake", "", 200, "", `{}`, 1),
+		rule("delete twice", "DELETE", "global/content/cake", "", 404, "M_NOT_FOUND", "", 0),
+		{Name: "in sync", Who: "alice", Method: "GET", Path: "v3/sync", Status: 200, Changes: servertest.Any,
+			Want: `{"account_data":{"events":[{"type":"m.push_rules","content":{"global":{"content":[{"rule_id":"pie"}]}}}]}}`},
+		{Name: "pushers", Who: "alice", Method: "GET", Path: "v3/pushers", Status: 200, Want: `{"pushers":[]}`},
+		{Name: "no token", Method: "GET", Path: "v3/pushrules/", Status: 401, Errcode: "M_MISSING_TOKEN"},
+	})
+}
