@@ -166,19 +166,10 @@ func TestTags(t *testing.T) {
 
 // badFilters are refused, with the errcode.
 var badFilters = map[string]string{
-	`[]`:                                     "M_BAD_JSON",
-	`{`:                                      "M_NOT_JSON",
-	`{"room":7}`:                             "M_BAD_JSON",
-	`{"room":{"timeline":[]}}`:               "M_BAD_JSON",
-	`{"presence":{"types":"x"}}`:             "M_BAD_JSON",
-	`{"event_format":"xml"}`:                 "M_INVALID_PARAM",
-	`{"presence":{"limit":-1}}`:              "M_INVALID_PARAM",
-	`{"presence":{"limit":1.5}}`:             "M_BAD_JSON",
-	`{"presence":{"senders":["x"]}}`:         "M_INVALID_PARAM",
-	`{"room":{"rooms":["x"]}}`:               "M_INVALID_PARAM",
-	`{"room":{"state":{"not_rooms":["x"]}}}`: "M_INVALID_PARAM",
-	`{"event_fields":["` + strings.Repeat(`x","`, accounts.MaxFilterEntries) + `x"]}`: "M_INVALID_PARAM",
-	`{"event_fields":["` + strings.Repeat(`x`, accounts.MaxFilterBytes) + `"]}`:       "M_TOO_LARGE",
+	`[]`:                         "M_BAD_JSON",
+	`{`:                          "M_NOT_JSON",
+	`{"presence":{"limit":1.5}}`: "M_BAD_JSON",
+	`{"event_fields":["` + strings.Repeat(`x`, accounts.MaxFilterBytes) + `"]}`: "M_TOO_LARGE",
 }
 
 const goodFilter = `{"room":{"state":{"types":["m.room.*"],"lazy_load_members":true,"not_rooms":["!a:b"]},` +
@@ -211,11 +202,10 @@ func TestFilters(t *testing.T) {
 	h.view(func(tx *kv.ReadTx) {
 		raw, err := h.Filter(tx, alice, id)
 		refused(t, err, "")
-		f, err := accounts.ParseFilter(raw)
+		canonical, err := matrix.Canonical([]byte(goodFilter))
 		refused(t, err, "")
-		if !f.Room.State.LazyLoadMembers || *f.Room.Timeline.Limit != 10 || !f.Room.IncludeLeave ||
-			f.Presence.Types == nil || f.AccountData.Types != nil {
-			t.Errorf("filter %+v", f)
+		if string(raw) != string(canonical) {
+			t.Errorf("filter %s", raw)
 		}
 		_, err = h.Filter(tx, bob, id)
 		refused(t, err, "M_NOT_FOUND")
@@ -230,41 +220,5 @@ func TestFilters(t *testing.T) {
 		refused(t, err, "M_FORBIDDEN")
 		_, err = h.StoreFilter(tx, alice, []byte(goodFilter))
 		return err
-	})
-}
-
-func TestParseRoomEventFilter(t *testing.T) {
-	f, err := accounts.ParseRoomEventFilter([]byte(`{"contains_url":true,"types":["m.x"]}`))
-	refused(t, err, "")
-	if !*f.ContainsURL || f.Types[0] != "m.x" {
-		t.Errorf("filter %+v", f)
-	}
-	for _, bad := range []string{``, `}`, `{}},"x":{"a":{}`, `[]`, `{"limit":-1}`} {
-		if _, err := accounts.ParseRoomEventFilter([]byte(bad)); err == nil {
-			t.Errorf("%q was taken", bad)
-		}
-	}
-}
-
-func FuzzParseFilter(f *testing.F) {
-	f.Add([]byte(goodFilter))
-	for raw := range badFilters {
-		f.Add([]byte(raw))
-	}
-	f.Fuzz(func(t *testing.T, raw []byte) {
-		filter, err := accounts.ParseFilter(raw)
-		if err != nil {
-			return
-		}
-		again, err := json.Marshal(filter)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(again) > accounts.MaxFilterBytes { // escapes may make it longer
-			return
-		}
-		if _, err := accounts.ParseFilter(again); err != nil {
-			t.Fatalf("%s became %s: %v", raw, again, err)
-		}
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 
 	"porchlight/kv"
+	"porchlight/server/history"
 	"porchlight/server/web"
 )
 
@@ -19,6 +20,9 @@ type defineFilterOut struct {
 // defineFilter: spec: client-server API, POST user/{userId}/filter.
 func (a *API) defineFilter(c *web.Call, tx *kv.WriteTx, in defineFilterIn) (defineFilterOut, error) {
 	if err := own(c, in.User); err != nil {
+		return defineFilterOut{}, err
+	}
+	if _, err := history.ParseFilter(in.Body); err != nil {
 		return defineFilterOut{}, err
 	}
 	id, err := a.Accounts.StoreFilter(tx, c.User, in.Body)
