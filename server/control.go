@@ -151,19 +151,20 @@ func dial(data string) (*http.Client, bool) {
 	}}, true
 }
 
-// runControl answers orders on the socket until ctx ends. Only whoever may write into the
-// data folder can reach it.
-func (s *Server) runControl(ctx context.Context) error {
+// listenControl opens the socket. Only whoever may write into the data folder can reach it.
+func (s *Server) listenControl(ctx context.Context) (err error) {
 	path := filepath.Join(s.Config.Data, socketName)
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err // left by a house that was killed; the database's lock says it is not running
 	}
 	old := syscall.Umask(0o077)
-	l, err := new(net.ListenConfig).Listen(ctx, "unix", path)
-	syscall.Umask(old)
-	if err != nil {
-		return err
-	}
+	defer syscall.Umask(old)
+	s.control, err = new(net.ListenConfig).Listen(ctx, "unix", path)
+	return err
+}
+
+// runControl answers orders on the socket until ctx ends.
+func (s *Server) runControl(ctx context.Context) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /order", s.serveOrder)
 	mux.HandleFunc("POST /backup", s.serveBackup)
@@ -174,7 +175,7 @@ func (s *Server) runControl(ctx context.Context) error {
 		}
 	})
 	defer stop()
-	if err := web.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+	if err := web.Serve(s.control); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil

@@ -27,6 +27,9 @@ func (s *Server) Run(ctx context.Context) error {
 	if err := s.listen(ctx); err != nil {
 		return err
 	}
+	if err := s.listenControl(ctx); err != nil {
+		return errors.Join(err, s.closeListeners())
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	web := &http.Server{
@@ -104,10 +107,7 @@ func (s *Server) listen(ctx context.Context) error {
 	for _, addr := range s.Config.Listen {
 		l, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
 		if err != nil {
-			for _, open := range s.listeners {
-				err = errors.Join(err, open.Close())
-			}
-			return err
+			return errors.Join(err, s.closeListeners())
 		}
 		if secure != nil {
 			l = tls.NewListener(l, secure)
@@ -115,4 +115,12 @@ func (s *Server) listen(ctx context.Context) error {
 		s.listeners = append(s.listeners, l)
 	}
 	return nil
+}
+
+func (s *Server) closeListeners() error {
+	var errs []error
+	for _, l := range s.listeners {
+		errs = append(errs, l.Close())
+	}
+	return errors.Join(errs...)
 }

@@ -43,6 +43,7 @@ type Server struct {
 	closeOnce sync.Once
 	ready     chan struct{} // closed once the doors are open
 	listeners []net.Listener
+	control   net.Listener // a Unix socket in the data folder
 	runners   []runner
 }
 
