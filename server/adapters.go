@@ -9,6 +9,7 @@ import (
 	"porchlight/server/matrix"
 	"porchlight/server/panel"
 	"porchlight/server/web"
+	"porchlight/voip/agent"
 )
 
 // doorkeeper shows the accounts to package web, which must not know them.
@@ -58,7 +59,7 @@ func (s *Server) panel() (*panel.Panel, error) {
 	}
 	if s.board != nil {
 		c.BoardUser, c.About = s.BoardUser(), s.BoardAbout
-		c.Calls = func() any { return s.BoardStatus() }
+		c.Calls = func() any { return append([]agent.CallStatus{}, s.BoardStatus()...) } // [], never null
 	}
 	return panel.New(c)
 }
