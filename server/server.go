@@ -112,6 +112,7 @@ func (s *Server) keepers(ctx context.Context) (err error) {
 
 	s.Accounts.AddDeviceWitness(s.E2EE)
 	s.Accounts.AddProfileWitness(s.Rooms)
+	s.Rooms.AddWitness(s.Ephemeral)
 	s.runs("database", s.DB.Run)
 	s.runs("control", s.runControl)
 	s.runs("accounts", s.Accounts.Run)

@@ -6,6 +6,7 @@ import (
 	"porchlight/kv"
 	"porchlight/server/accounts"
 	"porchlight/server/matrix"
+	"porchlight/server/push"
 	"porchlight/server/web"
 )
 
@@ -35,7 +36,7 @@ func (a *API) getAccountDataPerRoom(c *web.Call, tx *kv.ReadTx, in roomAccountDa
 	if err := own(c, in.User); err != nil {
 		return nil, err
 	}
-	content, ok := a.Accounts.AccountData(tx, c.User, in.Room, in.Type)
+	content, ok := push.AccountData{Keeper: a.Accounts, Push: a.Push}.AccountData(tx, c.User, in.Room, in.Type)
 	if !ok {
 		return nil, matrix.NotFound("you have no account data of that type")
 	}

@@ -189,3 +189,36 @@ func TestKeyBackup(t *testing.T) {
 		{Name: "no token", Method: "GET", Path: "v3/room_keys/version", Status: 401, Errcode: "M_MISSING_TOKEN"},
 	})
 }
+
+func TestDeviceListsInSync(t *testing.T) {
+	s := servertest.New(t)
+	sync := func(name, who, since, want string) servertest.Case {
+		return servertest.Case{Name: name, Who: who, Method: "GET", Path: "v3/sync" + since, Status: 200, Want: want, Changes: servertest.Any, Save: map[string]string{who: "next_batch"}}
+	}
+	do := func(name, who, method, path, body string) servertest.Case {
+		return servertest.Case{Name: name, Who: who, Method: method, Path: path, Body: body, Status: 200, Changes: servertest.Any}
+	}
+	room := do("a room", "bob", "POST", "v3/createRoom", `{"preset":"public_chat"}`)
+	room.Save = map[string]string{"room": "room_id"}
+	s.Run(t, []servertest.Case{
+		room,
+		sync("alice begins", "alice", "", `{"device_lists":"!absent","device_one_time_keys_count":{"signed_curve25519":0},"device_unused_fallback_key_types":[]}`),
+		sync("bob begins", "bob", "", ""),
+		do("keys of a stranger", "bob", "POST", "v3/keys/upload", `{"device_keys":{"user_id":"{@bob}","device_id":"{@bob.device}","algorithms":[],"keys":{},"signatures":{}},
+			"one_time_keys":{"signed_curve25519:A":{"key":"k","signatures":{}}},"fallback_keys":{"signed_curve25519:F":{"key":"f","signatures":{}}}}`),
+		sync("are no news", "alice", "?since={alice}", `{"device_lists":"!absent"}`),
+		sync("but one's own are", "bob", "?since={bob}", `{"device_lists":{"changed":["{@bob}"]},"device_one_time_keys_count":{"signed_curve25519":1},"device_unused_fallback_key_types":["signed_curve25519"]}`),
+		do("alice joins", "alice", "POST", "v3/rooms/{room}/join", ""),
+		sync("bob is known to her", "alice", "?since={alice}", `{"device_lists":{"changed":["{@bob}"]}}`),
+		sync("and she to him", "bob", "?since={bob}", `{"device_lists":{"changed":["{@alice}"]}}`),
+		do("a key is claimed", "alice", "POST", "v3/keys/claim", `{"one_time_keys":{"{@bob}":{"{@bob.device}":"signed_curve25519"}}}`),
+		sync("bob sees the count", "bob", "?since={bob}&timeout=30000", `{"device_one_time_keys_count":{"signed_curve25519":0},"device_unused_fallback_key_types":["signed_curve25519"]}`),
+		do("the fallback key is claimed", "alice", "POST", "v3/keys/claim", `{"one_time_keys":{"{@bob}":{"{@bob.device}":"signed_curve25519"}}}`),
+		sync("bob sees that, too", "bob", "?since={bob}&timeout=30000", `{"device_unused_fallback_key_types":[]}`),
+		do("bob logs out", "bob#2", "POST", "v3/logout", `{}`),
+		sync("alice hears of it", "alice", "?since={alice}&timeout=30000", `{"device_lists":{"changed":["{@bob}"]}}`),
+		do("alice leaves", "alice", "POST", "v3/rooms/{room}/leave", `{}`),
+		sync("and bob is gone for her", "alice", "?since={alice}", `{"device_lists":{"changed":[],"left":["{@bob}"]}}`),
+		sync("as she for him", "bob", "?since={bob}", `{"device_lists":{"left":["{@alice}"]}}`),
+	})
+}

@@ -83,6 +83,7 @@ func TestPushRules(t *testing.T) {
 		rule("delete twice", "DELETE", "global/content/cake", "", 404, "M_NOT_FOUND", "", 0),
 		{Name: "in sync", Who: "alice", Method: "GET", Path: "v3/sync", Status: 200, Changes: servertest.Any,
 			Want: `{"account_data":{"events":[{"type":"m.push_rules","content":{"global":{"content":[{"rule_id":"pie"}]}}}]}}`},
+		{Name: "as account data", Who: "alice", Method: "GET", Path: "v3/user/{@alice}/account_data/m.push_rules", Status: 200, Want: `{"global":{"content":[{"rule_id":"pie"}]}}`},
 		{Name: "pushers", Who: "alice", Method: "GET", Path: "v3/pushers", Status: 200, Want: `{"pushers":[]}`},
 		{Name: "no token", Method: "GET", Path: "v3/pushrules/", Status: 401, Errcode: "M_MISSING_TOKEN"},
 	})

@@ -174,6 +174,28 @@ func TestStoppedTyping(t *testing.T) {
 	})
 }
 
+func TestEventsEndTyping(t *testing.T) {
+	f := setUp(t)
+	key := string(bob)
+	for name, e := range map[string]*rooms.Event{
+		"message": {Type: "m.room.message", Sender: bob, Room: room},
+		"leaving": {Type: "m.room.member", Sender: alice, Room: room, StateKey: &key, Content: json.RawMessage(`{"membership":"leave"}`)},
+	} {
+		f.view(func(r kv.Reader) {
+			if err := f.k.SetTyping(r, room, bob, true, 0); err != nil {
+				t.Fatal(err)
+			}
+		})
+		kvtest.Update(t, f.db, func(tx *kv.WriteTx) error {
+			f.c.Append(tx, changes.Change{Kind: changes.Event, Room: room})
+			return f.k.EventAppended(tx, e)
+		})
+		if got := f.k.Typing(room); len(got) != 0 {
+			t.Errorf("after %s: %v", name, got)
+		}
+	}
+}
+
 func TestPresenceGoesWithTheClients(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := setUp(t)
