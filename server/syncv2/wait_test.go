@@ -15,14 +15,23 @@ import (
 
 // waiting is a /sync under way.
 type waiting struct {
-	answer  answer
-	took    time.Duration
-	done    bool
-	started time.Time
+	finished chan struct{} // closed once answer and took are there
+	answer   answer
+	took     time.Duration
+}
+
+func (w *waiting) done() bool {
+	select {
+	case <-w.finished:
+		return true
+	default:
+		return false
+	}
 }
 
 func (h *house) wait(ctx context.Context, user matrix.UserID, since string, d time.Duration) *waiting {
-	w := &waiting{started: time.Now()}
+	w := &waiting{finished: make(chan struct{})}
+	started := time.Now()
 	go func() {
 		res, err := h.view.Sync(ctx, syncv2.Request{Viewer: rooms.Viewer{User: user, Device: "PHONE"}, Since: since, Timeout: d, SetPresence: "offline"})
 		if err != nil {
@@ -36,7 +45,8 @@ func (h *house) wait(ctx context.Context, user matrix.UserID, since string, d ti
 		if err != nil {
 			h.t.Error(err)
 		}
-		w.answer.raw, w.took, w.done = string(raw), time.Since(w.started), true
+		w.answer.raw, w.took = string(raw), time.Since(started)
+		close(w.finished)
 	}()
 	synctest.Wait()
 	return w
@@ -55,13 +65,13 @@ func TestWaiting(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		h.say(other, carol, "not for bob")
 		synctest.Wait()
-		if w.done {
+		if w.done() {
 			t.Fatalf("answered for somebody else's news: %s", w.answer.raw)
 		}
 		time.Sleep(5 * time.Second)
 		h.say(r, alice, "hello")
 		synctest.Wait()
-		if !w.done || w.took != 15*time.Second {
+		if !w.done() || w.took != 15*time.Second {
 			t.Fatalf("not woken: %v", w.took)
 		}
 		want(t, "news", bodies(w.answer.Rooms.Join[r].Timeline.Events), []string{"hello"})
@@ -69,19 +79,19 @@ func TestWaiting(t *testing.T) {
 		w = h.wait(ctx, bob, w.answer.Next, 30*time.Second)
 		time.Sleep(29 * time.Second)
 		synctest.Wait()
-		if w.done {
+		if w.done() {
 			t.Error("answered early")
 		}
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if !w.done || len(w.answer.Rooms.Join) != 0 || w.answer.Next == "" {
-			t.Errorf("time is over: %+v", w)
+		if !w.done() || len(w.answer.Rooms.Join) != 0 || w.answer.Next == "" {
+			t.Errorf("time is over: %s", w.answer.raw)
 		}
 
 		w = h.wait(ctx, bob, w.answer.Next, time.Hour)
 		time.Sleep(syncv2.DefaultMaxWait)
 		synctest.Wait()
-		if !w.done {
+		if !w.done() {
 			t.Error("the wait has no bound")
 		}
 
@@ -89,13 +99,13 @@ func TestWaiting(t *testing.T) {
 		w = h.wait(cut, bob, w.answer.Next, time.Minute)
 		stop()
 		synctest.Wait()
-		if !w.done {
+		if !w.done() {
 			t.Error("the client is gone and the wait goes on")
 		}
 		w = h.wait(ctx, bob, w.answer.Next, time.Minute)
 		close(h.closing)
 		synctest.Wait()
-		if !w.done || w.took != 0 || w.answer.Next == "" {
+		if !w.done() || w.took != 0 || w.answer.Next == "" {
 			t.Error("the server closes and the wait goes on")
 		}
 	})
@@ -145,12 +155,12 @@ func TestWhatWakes(t *testing.T) {
 		}
 		for _, s := range steps {
 			w := h.wait(t.Context(), bob, since, 30*time.Second)
-			if w.done {
+			if w.done() {
 				t.Errorf("%s: answered before: %s", s.name, w.answer.raw)
 			}
 			s.do()
 			synctest.Wait()
-			if !w.done || !s.told(w.answer) {
+			if !w.done() || !s.told(w.answer) {
 				t.Fatalf("%s: not told: %s", s.name, w.answer.raw)
 			}
 			since = w.answer.Next
