@@ -142,12 +142,37 @@ func TestSignaturesAreCheckedAndSeenByTheRightPeople(t *testing.T) {
 			t.Errorf("bob: %v", changed)
 		}
 	})
-	// New device keys void what was signed before.
-	f.upload(alice, "A1", Upload{DeviceKeys: json.RawMessage(strings.Replace(own, "m.olm", "m.mlo", 1))})
-	f.view(func(r kv.Reader) {
-		q := f.k.Query(r, alice, map[matrix.UserID][]matrix.DeviceID{alice: {"A1"}})
-		if o, _ := matrix.ParseObject(q.DeviceKeys[alice]["A1"]); len(o.Signatures()[string(alice)]) != 1 {
-			t.Errorf("%s", q.DeviceKeys[alice]["A1"])
+}
+
+func TestNewDeviceKeysVoidSignatures(t *testing.T) {
+	f := setUp(t)
+	own := string(deviceJSON(t, alice, "A1"))
+	f.upload(alice, "A1", Upload{DeviceKeys: json.RawMessage(own)})
+	selfPublic, self := signer(string(alice) + "S")
+	f.update(func(tx *kv.WriteTx) error {
+		if err := f.k.UploadCrossSigning(tx, alice, crossSigning(t, alice, string(alice))); err != nil {
+			return err
 		}
+		raw := fmt.Sprintf(`{%q:{"A1":%s}}`, alice, signed(t, own, alice, selfPublic, self))
+		failures, err := f.k.UploadSignatures(tx, alice, []byte(raw))
+		if len(failures) > 0 {
+			t.Errorf("%v", failures)
+		}
+		return err
 	})
+	signatures := func() (n int) {
+		f.view(func(r kv.Reader) {
+			q := f.k.Query(r, alice, map[matrix.UserID][]matrix.DeviceID{alice: {"A1"}})
+			o, _ := matrix.ParseObject(q.DeviceKeys[alice]["A1"])
+			n = len(o.Signatures()[string(alice)])
+		})
+		return n
+	}
+	if n := signatures(); n != 2 {
+		t.Errorf("%d signatures", n)
+	}
+	f.upload(alice, "A1", Upload{DeviceKeys: json.RawMessage(strings.Replace(own, "m.olm", "m.mlo", 1))})
+	if n := signatures(); n != 1 {
+		t.Errorf("%d signatures on the new keys", n)
+	}
 }
