@@ -29,7 +29,7 @@ await scenario(async (browser) => {
     await eventually(async () => {
         const { media } = await boardCall();
         assert.ok(media.heard_level_dbfs > -50, `the board hears ${JSON.stringify(media)}, not Chromium's beep`);
-        assert.ok(media.video_received > 0 || media.video_received === undefined, "the board gets no picture of the caller");
+        assert.ok(media.video_received > 0, "the board gets no picture of the caller");
     });
     say("the board hears the caller");
     await shoot(page, "call-phone-light");
@@ -47,7 +47,8 @@ await scenario(async (browser) => {
     say("watched, and left");
 
     await page.goto(server); // still signed in
-    await page.locator("#call").waitFor();
+    await findsAnotherPath(page);
+    await showsItselfLater(page);
     await page.getByRole("button", { name: "Sign out" }).click();
     await page.getByRole("button", { name: "Sign in" }).waitFor();
     await shoot(page, "signin-phone-light");
@@ -159,6 +160,50 @@ async function mutes(page) {
     say("muted and unmuted; camera off and on");
 }
 
+/** A broken connection is mended by an offer in the midst of the call. */
+async function findsAnotherPath(page) {
+    await page.evaluate(() => {
+        const Real = RTCPeerConnection;
+        window.RTCPeerConnection = function (...args) {
+            return (window.connection = new Real(...args));
+        };
+    });
+    await calls(page, "call");
+    await sees(page);
+    const user = () => page.evaluate(() => /a=ice-ufrag:(.*)/.exec(window.connection.currentRemoteDescription.sdp)[1]);
+    const before = await user();
+    await page.evaluate(() => {
+        Object.defineProperty(window.connection, "connectionState", { value: "failed", configurable: true });
+        window.connection.dispatchEvent(new Event("connectionstatechange"));
+    });
+    await said(page, "The connection is shaky");
+    await eventually(async () => assert.notEqual(await user(), before, "the porch did not answer the offer"));
+    await page.evaluate(() => {
+        delete window.connection.connectionState;
+        window.connection.dispatchEvent(new Event("connectionstatechange"));
+    });
+    await page.locator('.stage[data-state="connected"]').waitFor();
+    await sees(page);
+    await page.goBack(); // as good as hanging up
+    await page.locator("#call").waitFor();
+    await eventually(boardIsIdle);
+    say("found another path in the midst of a call; the back button hangs up");
+}
+
+/** A call begun without the camera can get it later, without another offer. */
+async function showsItselfLater(page) {
+    await page.getByLabel("Show my camera when I call").uncheck();
+    await calls(page, "call");
+    await eventually(async () => assert.ok((await boardCall()).media.audio_received > 0));
+    assert.equal((await boardCall()).media.video_received, 0);
+    await page.getByRole("button", { name: "Camera on" }).click();
+    await eventually(async () => assert.ok((await boardCall()).media.video_received > 0, "the board gets no picture of the caller"));
+    await page.getByRole("button", { name: "Hang up" }).click();
+    await page.locator("#call").waitFor();
+    await eventually(boardIsIdle);
+    say("showed the camera later");
+}
+
 async function signsIn(page, user, password) {
     await page.getByLabel("User name").fill(user);
     await page.getByLabel("Password").fill(password);
@@ -193,7 +238,7 @@ async function strangers(browser) {
     const page = await openPage(browser, "guest", server, { ...phone, colorScheme: "dark" });
     await signsIn(page, "bob", given.users.bob.password);
     await page.locator("#watch").click();
-    await page.getByText("Only people on its list").waitFor();
+    await said(page, "Only people on its list");
     await shoot(page, "declined-phone-dark");
     await page.getByRole("button", { name: "Back" }).click();
     await page.locator("#watch").waitFor();
@@ -223,4 +268,9 @@ async function overPlainHttp(browser) {
 /** Takes a screenshot if somebody wants to look at them. */
 async function shoot(page, name) {
     if (shots) await page.screenshot({ path: path.join(shots, `${name}.png`), fullPage: true });
+}
+
+/** Waits until the line above the picture says this. */
+function said(page, words) {
+    return page.locator(".line", { hasText: words }).waitFor();
 }

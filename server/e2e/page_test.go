@@ -24,6 +24,13 @@ func TestPage(t *testing.T) {
 	run(t, given, "node", "page.mjs")
 }
 
+// TestPageRings is two of our pages that call each other.
+func TestPageRings(t *testing.T) {
+	given := newPorch(t).given()
+	given["shots"] = shotsFolder(t)
+	run(t, given, "node", "page_rings.mjs")
+}
+
 // newPorchWithoutOwner starts a server on an empty data folder.
 func newPorchWithoutOwner(t *testing.T) *porch {
 	t.Helper()

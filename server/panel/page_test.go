@@ -23,7 +23,7 @@ func serve(t *testing.T, s *servertest.Server, p *panel.Panel) func(method, path
 	t.Helper()
 	var open []web.Route
 	for _, r := range p.Routes() {
-		if r.Access == web.Anyone {
+		if r.Op == "porchlightClaim" {
 			open = append(open, r)
 		}
 	}

@@ -56,7 +56,7 @@ func New(c Config) (*Panel, error) {
 // Routes is the table of the panel's own operations.
 func (p *Panel) Routes() []web.Route {
 	return []web.Route{
-		{Op: "porchlightInfo", Method: http.MethodGet, Path: "/_porchlight/info", Access: web.Anyone, Handler: web.Read(p.info)},
+		{Op: "porchlightInfo", Method: http.MethodGet, Path: "/_porchlight/info", Access: web.Optional, Handler: web.Read(p.info)},
 		{Op: "porchlightClaim", Method: http.MethodPost, Path: "/_porchlight/claim", Access: web.Anyone, RateLimited: true, Limit: web.Login, MaxBody: maxClaimBody, Handler: web.Plain(p.claim)},
 		{Op: "porchlightStatus", Method: http.MethodGet, Path: "/_porchlight/status", Access: web.User, Handler: web.Plain(p.status)},
 	}
@@ -70,13 +70,15 @@ type infoOut struct {
 	Board        bool              `json:"board"`
 	BoardUser    matrix.UserID     `json:"board_user,omitempty"`
 	Registration string            `json:"registration"`
+	Owner        bool              `json:"owner,omitempty"` // whoever asks is the owner
 }
 
-// info is what the page needs to know before anybody is signed in.
-func (p *Panel) info(_ *web.Call, tx *kv.ReadTx, _ web.Empty) (infoOut, error) {
+// info is what the page needs to know before anybody is signed in; who is signed in
+// learns whether the house is theirs.
+func (p *Panel) info(c *web.Call, tx *kv.ReadTx, _ web.Empty) (infoOut, error) {
 	return infoOut{
 		ServerName: p.Setup.ServerName(), PublicURL: p.PublicURL, Version: p.Version, Claimed: p.Setup.Owner(tx) != "",
-		Board: p.BoardUser != "", BoardUser: p.BoardUser, Registration: p.Registration,
+		Board: p.BoardUser != "", BoardUser: p.BoardUser, Registration: p.Registration, Owner: c.Owner,
 	}, nil
 }
 

@@ -44,8 +44,12 @@ func TestInfo(t *testing.T) {
 		"board": true, "board_user": "@porch:house.test", "registration": "token"}`}
 	s.Run(t, []servertest.Case{info})
 	s.User("owner")
-	info.Name, info.Want = "after it", `{"claimed": true}`
-	s.Run(t, []servertest.Case{info})
+	info.Name, info.Want = "after it", `{"claimed": true, "owner": "!absent"}`
+	theirs, others, nobodys := info, info, info
+	theirs.Name, theirs.Who, theirs.Want = "for the owner", "owner", `{"owner": true}`
+	others.Name, others.Who = "for another", "bob"
+	nobodys.Name, nobodys.Token, nobodys.Status, nobodys.Errcode, nobodys.Want = "with a token that does not hold", "stale", 401, "M_UNKNOWN_TOKEN", ""
+	s.Run(t, []servertest.Case{info, theirs, others, nobodys})
 }
 
 func TestInfoWithoutBoard(t *testing.T) {

@@ -398,9 +398,10 @@ export class Call extends EventTarget {
         if (invited) this.#send(type, type === "m.call.hangup" ? { reason } : {}).catch(() => {}); // its timers will tell it
     }
 
-    /** Ends the call for a reason of our own that the other side need not hear of. */
-    fail(sentence) {
-        this.#end(sentence);
+    /** Ends the call as when the page is closed: what only rings here goes on ringing elsewhere. */
+    leave() {
+        if (this.state === "ringing") this.#end("");
+        else this.hangUp();
     }
 
     #end(sentence) {

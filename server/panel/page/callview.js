@@ -27,7 +27,7 @@ export function callView({ phone, call, done }) {
         if (call.over && !call.ending) return done();
         if (shown !== call.state) {
             shown = call.state;
-            say(inPlainWords[call.state]);
+            say(call.over ? sentence(call.ending) : inPlainWords[call.state]);
             sounds(call);
             parts.actions.replaceChildren(...actions(call, parts));
             stage.dataset.state = call.state;
@@ -36,12 +36,12 @@ export function callView({ phone, call, done }) {
             if (call.state === "connected") stayAwake();
         }
         line.textContent = call.over ? sentence(call.ending) : inPlainWords[call.state];
-        if (video.srcObject !== call.remote) video.srcObject = call.remote;
         if (call.remote.getTracks().length && video.paused && !call.over) play();
         stage.classList.toggle("dark", call.remoteMuted.video);
         self.hidden = !call.camera || call.over;
         if (self.srcObject !== call.local) self.srcObject = call.local;
         parts.refresh();
+        if (call.over) parts.stage.classList.add("card");
         why.textContent = call.why ?? "";
         why.hidden = !call.why || call.over;
     }
@@ -64,6 +64,8 @@ export function callView({ phone, call, done }) {
         if (quality) parts.details.lastChild.textContent = describe(quality);
     }, 500);
     call.addEventListener("change", update);
+    video.srcObject = call.remote;
+    play(); // while the press of the button still counts as a touch of the page
     parts.unmute.addEventListener("click", play);
     update();
     return {
@@ -86,7 +88,7 @@ function makeParts({ phone, call, done }) {
     self.muted = true;
     const parts = {
         phone, call, done, video, self,
-        line: el("p", { class: "line", role: "status" }),
+        line: el("p", { class: "line" }),
         clock: el("span", { class: "clock" }),
         why: el("p", { class: "note", hidden: true }),
         unmute: el("button", { class: "main", hidden: true }, icon("sound"), "Tap to see and hear"),
@@ -97,8 +99,9 @@ function makeParts({ phone, call, done }) {
     const volume = el("input", { type: "range", min: "0", max: "1", step: "0.05", "aria-label": "Volume", value: String(video.volume) });
     volume.addEventListener("input", () => storeChoice("volume", (video.volume = Number(volume.value))));
     parts.volume = el("label", { class: "volume" }, icon("sound"), volume);
-    const full = el("button", { class: "icon", "aria-label": "Full screen", title: "Full screen" }, icon("full"));
+    const full = el("button", { "aria-label": "Full screen", title: "Full screen" }, icon("full"));
     full.addEventListener("click", () => (document.fullscreenElement ? document.exitFullscreen() : parts.screen.requestFullscreen()).catch(() => {}));
+    full.className = "icon full";
     full.hidden = !document.fullscreenEnabled; // iPhones show films in full, and nothing else
     parts.screen = el("div", { class: "screen" }, video, self, el("div", { class: "lamp", "aria-hidden": "true" }), parts.unmute);
     parts.stage = el("section", { class: "stage", "aria-label": "Call with the porch" },
@@ -110,9 +113,11 @@ function makeParts({ phone, call, done }) {
 function actions(call, parts) {
     parts.refresh = () => {};
     parts.details.hidden = call.state !== "connected" && call.state !== "mending";
-    if (call.over) return [
-        el("button", { class: "main", autofocus: true, onclick: () => parts.done() }, "Back"),
-    ];
+    if (call.over) {
+        const back = el("button", { class: "main", onclick: () => parts.done() }, "Back");
+        setTimeout(() => back.focus());
+        return [back, el("button", { onclick: () => parts.phone.again() }, icon("call"), "Call again")];
+    }
     if (call.state === "ringing") return [
         round("call", "Answer", "good", () => parts.phone.answer({ camera: storedChoice("camera", true) })),
         round("hangUp", "Decline", "bad", () => call.hangUp()),
@@ -150,7 +155,7 @@ async function attempt(parts, promise) {
     try {
         await promise;
     } catch (error) {
-        parts.why.textContent = sentence(inWords(error));
+        parts.call.why = parts.why.textContent = sentence(inWords(error));
         parts.why.hidden = false;
     }
 }

@@ -35,14 +35,14 @@ export function claimView({ house, code, claimed }) {
             });
             await claimed(user, passwordInput.value);
         } catch (error) {
-            codeField.hidden = false; // it may be the link's code that is wrong
+            if (error.code === "M_FORBIDDEN") codeField.hidden = false; // the link's code is wrong
             throw error;
         }
     });
     return {
         elements: el("section", { class: "card narrow" },
             el("h1", {}, "Welcome home"),
-            el("p", {}, "This Porchlight has no owner yet. Make your account: it will be the one that looks after the house, and the one the porch calls."),
+            el("p", {}, "This Porchlight has no owner yet. Make your account: it is the one that looks after the house and may call the porch."),
             el("form", { onsubmit: submit }, codeField, nameField, shown, fullField, passwordField, againField, problem,
                 el("button", { class: "main" }, "Make this house mine"))),
     };

@@ -26,17 +26,20 @@ export function homeView({ house, client, phone, note }) {
     };
 }
 
-/** Asks for the status while the page is seen. Only the owner is told; for others it ends at once. */
+/** Asks for the status while the page is seen. Only the owner is told. */
 function keepAsking(client, tell) {
     let timer = 0;
     let stopped = false;
+    let owner; // not known yet
     const next = async () => {
         if (document.visibilityState === "visible") {
             try {
+                owner ??= (await client.ask("GET", "/_porchlight/info")).owner === true;
+                if (!owner) return;
                 const status = await client.ask("GET", "/_porchlight/status");
                 if (!stopped) tell(status);
-            } catch (error) {
-                if (error.code === "M_FORBIDDEN") return;
+            } catch {
+                // The line about the server that cannot be reached says it all.
             }
         }
         if (!stopped) timer = setTimeout(next, statusPause);

@@ -8,13 +8,21 @@ import { claimView, signInView } from "./front.js";
 import { homeView } from "./home.js";
 import { callView } from "./callview.js";
 
+/** The state of the browser's history entry that stands for a call. */
+const inCall = "call";
+
 let house; // what /_porchlight/info says
 let client = null;
 let phone = null;
+let goingHome = false; // the history is on its way back to before the call
 let leave = () => {}; // ends what the present view has running
 
 for (const touched of ["pointerdown", "keydown"]) addEventListener(touched, unlock, { capture: true });
-addEventListener("pagehide", () => phone?.current?.hangUp());
+addEventListener("pagehide", () => phone?.current?.leave());
+addEventListener("popstate", () => { // the back button of a phone
+    if (!goingHome) phone?.current?.leave();
+    goingHome = false;
+});
 start();
 
 async function start() {
@@ -57,16 +65,23 @@ function enter(session) {
     client = session;
     phone = house.board ? new Phone(client, house.board_user) : null;
     client.addEventListener("signed-out", ({ detail }) => {
-        phone?.current?.fail("");
+        phone?.current?.leave();
         askToSignIn(detail.sentence);
     });
-    phone?.addEventListener("call", () => view(callView({ phone, call: phone.current, done: home })));
+    phone?.addEventListener("call", () => {
+        if (history.state !== inCall) history.pushState(inCall, "");
+        view(callView({ phone, call: phone.current, done: home }));
+    });
     client.listen();
     header();
     home();
 }
 
 function home(note = "") {
+    if (history.state === inCall && !goingHome) {
+        goingHome = true;
+        history.back();
+    }
     view(homeView({ house, client, phone, note }));
 }
 
@@ -79,7 +94,7 @@ function header() {
 }
 
 async function signOut() {
-    phone?.current?.hangUp();
+    phone?.current?.leave();
     const leaving = client;
     askToSignIn("You are signed out.");
     await leaving.signOut();

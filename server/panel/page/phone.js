@@ -12,6 +12,7 @@ export class Phone extends EventTarget {
     current = null;
     #client;
     #board;
+    #last = { talk: true, camera: false };
     #maybe = new Map(); // invites of a sync that is still being read: call id → Call
 
     constructor(client, board) {
@@ -29,6 +30,7 @@ export class Phone extends EventTarget {
     /** Calls the board. `talk` false: watch and listen only. What goes wrong ends the call, which then says so. */
     async callBoard({ talk, camera }) {
         if (this.busy) return;
+        this.#last = { talk, camera };
         const call = new Call(this.#client, { room: null, peer: this.#board });
         this.#make(call);
         await this.#attempt(call, async () => {
@@ -38,6 +40,11 @@ export class Phone extends EventTarget {
             call.room = await room;
             await call.place();
         });
+    }
+
+    /** Calls the board as it was called last. */
+    again() {
+        return this.callBoard(this.#last);
     }
 
     /** Takes the call that rings. */
