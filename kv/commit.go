@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"go.etcd.io/bbolt"
 )
@@ -13,6 +14,9 @@ const (
 	maxBatch = 256
 	// maxBatchBytes ends a batch early, so that one commit stays small in memory.
 	maxBatchBytes = 4 << 20
+	// lingerShare is the part of the last commit's time that the next one may wait for
+	// those whom the last one has just released.
+	lingerShare = 4
 )
 
 // ErrClosed is returned by transactions after Close.
@@ -41,13 +45,21 @@ func (db *DB) Update(ctx context.Context, fn func(*WriteTx) error) error {
 		return ErrClosed
 	}
 	db.queue = append(db.queue, w)
+	complete := len(db.queue) >= db.expected
 	db.mu.Unlock()
+	if complete {
+		select {
+		case db.gathered <- struct{}{}:
+		default:
+		}
+	}
 
 	select {
 	case <-w.done:
 	case db.lead <- struct{}{}:
 		// Leader: everything queued goes in order, so a batch or two bring w through.
 		for !w.isDone() {
+			db.linger()
 			db.runBatch()
 		}
 		<-db.lead
@@ -64,6 +76,32 @@ func (w *work) isDone() bool {
 		return true
 	default:
 		return false
+	}
+}
+
+// linger waits a little for the writers that the last commit has released: many of them
+// are about to come back. Without it, busy writers fall into two halves that wait for each
+// other's commits, and each commit carries half of what it could. A writer who is alone
+// is expected alone and never waits.
+func (db *DB) linger() {
+	db.mu.Lock()
+	missing := len(db.queue) < db.expected
+	left := db.lingerUntil.Sub(db.now())
+	db.mu.Unlock()
+	if !missing || left <= 0 {
+		return
+	}
+	timer := time.NewTimer(left)
+	defer timer.Stop()
+	for missing {
+		select {
+		case <-db.gathered: // may be a leftover of an earlier batch
+		case <-timer.C:
+			return
+		}
+		db.mu.Lock()
+		missing = len(db.queue) < db.expected
+		db.mu.Unlock()
 	}
 }
 
@@ -99,13 +137,16 @@ func (db *DB) runBatch() {
 		}
 		return
 	}
+	began := db.now()
 	b := &batchRun{db: db}
 	rest := b.run(batch, later)
-	if len(rest) > 0 {
-		db.mu.Lock()
-		db.queue = append(rest, db.queue...)
-		db.mu.Unlock()
-	}
+	ended := db.now()
+
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	db.queue = append(rest, db.queue...)
+	db.expected = min(len(batch)-len(rest)+len(db.queue), maxBatch)
+	db.lingerUntil = ended.Add(ended.Sub(began) / lingerShare)
 }
 
 // batchRun is one pass of the writer.

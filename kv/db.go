@@ -49,7 +49,8 @@ type DB struct {
 	now   func() time.Time
 	every time.Duration
 
-	lead chan struct{} // holds one token while somebody runs a batch
+	lead     chan struct{} // holds one token while somebody runs a batch
+	gathered chan struct{} // holds one token when all who were expected have queued
 
 	mu       sync.Mutex // guards what follows
 	queue    []*work
@@ -59,6 +60,9 @@ type DB struct {
 	checks   []keeperCheck
 	stats    Stats
 	wake     chan struct{} // Run looks at deferred
+
+	expected    int       // how many writers the next batch may have, see linger
+	lingerUntil time.Time // how long it waits for them
 }
 
 // Stats counts what the writer has done since Open.
@@ -67,6 +71,7 @@ type Stats struct {
 	Updates  uint64 // functions whose rows were in those commits
 	Deferred uint64 // deferred functions among them
 	Failed   uint64 // functions that failed and left nothing
+	Written  uint64 // bytes of pages in those commits; what the file system adds is not counted
 }
 
 // Open opens the file, creates it if it is not there, and brings it to today's
@@ -93,7 +98,7 @@ func Open(o Options) (*DB, error) {
 	}
 	db := &DB{
 		bolt: b, log: o.Log, now: o.Now, every: o.FlushEvery,
-		lead:   make(chan struct{}, 1),
+		lead: make(chan struct{}, 1), gathered: make(chan struct{}, 1),
 		tables: map[byte]tableCheck{},
 		wake:   make(chan struct{}, 1),
 	}
@@ -199,9 +204,12 @@ func (db *DB) Close() error {
 
 // Stats is a snapshot of the counters.
 func (db *DB) Stats() Stats {
+	pages := db.bolt.Stats().TxStats
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	return db.stats
+	s := db.stats
+	s.Written = uint64(pages.GetPageAlloc()) + s.Commits*pageSize // each commit ends with the meta page
+	return s
 }
 
 // Path is the file's name.
