@@ -57,7 +57,7 @@ var (
 	LoginTokens   = &Keyspace{21, "login_tokens", parts("hash", Hash), "server/accounts", random, "a short-lived token for m.login.token"}
 
 	// rooms.
-	Rooms        = &Keyspace{30, "rooms", parts("room", Text), "server/rooms", main, "a room: version, creator, tip of the timeline"}
+	Rooms        = &Keyspace{30, "rooms", parts("room", Text), "server/rooms", main, "a room: version, creator, type"}
 	Events       = &Keyspace{31, "events", parts("room", Text, "position", Number), "server/rooms", main, "an event at its place in the room's timeline"}
 	EventIDs     = &Keyspace{32, "event_ids", parts("event", Text), "server/rooms", random, "the room and position of an event"}
 	State        = &Keyspace{33, "state", parts("room", Text, "type", Text, "state_key", Text), "server/rooms", main, "the position of the current state event"}

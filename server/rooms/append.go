@@ -36,29 +36,33 @@ func (k *Keeper) Send(tx *kv.WriteTx, a SendArgs) (*Event, error) {
 		return nil, err
 	}
 	if a.Type == "m.room.redaction" && a.StateKey == nil {
-		return k.redact(tx, &row, a)
+		return k.redact(tx, row, a)
 	}
-	return k.send(tx, &row, a)
+	return k.send(tx, row, a)
 }
 
 func notInRoom() *matrix.Error { return matrix.Forbidden("you are not in that room") }
 
-// send is Send behind the checks of content; row is kept up to date for the next event.
-func (k *Keeper) send(tx *kv.WriteTx, row *RoomRow, a SendArgs) (*Event, error) {
+// send is Send behind the checks of content.
+func (k *Keeper) send(tx *kv.WriteTx, row RoomRow, a SendArgs) (*Event, error) {
 	v, ok := roomver.Get(row.Version)
 	if !ok {
 		return nil, matrix.UnsupportedRoomVersion(row.Version)
 	}
 	d := pdu.Draft{
 		Room: a.Room, Sender: a.Sender, Type: a.Type, StateKey: a.StateKey, Content: a.Content,
-		Redacts: a.Redacts, PrevEvents: row.Tip, Depth: pdu.NextDepth(v, row.Depth), OriginServerTS: a.TS,
+		Redacts: a.Redacts, OriginServerTS: a.TS,
+	}
+	for last := range k.walk(tx, kv.Prefix(a.Room).Reverse()) {
+		d.PrevEvents, d.Depth = []matrix.EventID{last.ID}, pdu.NextDepth(v, last.Depth)
+		break
 	}
 	if d.OriginServerTS == 0 {
 		d.OriginServerTS = k.Now().UnixMilli()
 	}
-	state := &authState{k: k, r: tx, room: a.Room}
+	state := k.authState(tx, a.Room)
 	for _, key := range eventauth.AuthTypes(v, d.Type, d.Sender, d.StateKey, d.Content) {
-		if e, ok := k.State(tx, a.Room, key.Type, key.StateKey); ok {
+		if e, ok := state.StateEvent(key.Type, key.StateKey); ok {
 			d.AuthEvents = append(d.AuthEvents, e.ID)
 		}
 	}
@@ -76,7 +80,7 @@ func (k *Keeper) send(tx *kv.WriteTx, row *RoomRow, a SendArgs) (*Event, error) 
 	if err := eventauth.Check(v, p, state, p.HasSignature); err != nil {
 		return nil, err
 	}
-	return k.append(tx, row, p, a.Device, a.TxnID)
+	return k.append(tx, p, a.Device, a.TxnID)
 }
 
 // referenceHashes are what rooms of version 1 and 2 want beside each reference.
@@ -99,7 +103,7 @@ func (k *Keeper) referenceHashes(r kv.Reader, v roomver.Version, lists ...[]matr
 }
 
 // append gives an authorised event its position and its rows.
-func (k *Keeper) append(tx *kv.WriteTx, row *RoomRow, p *pdu.PDU, device matrix.DeviceID, txnID string) (*Event, error) {
+func (k *Keeper) append(tx *kv.WriteTx, p *pdu.PDU, device matrix.DeviceID, txnID string) (*Event, error) {
 	pos := k.Changes.Append(tx, changes.Change{Kind: changes.Event, Room: p.Room})
 	er := eventRow{ID: p.ID, PDU: p.Raw, Device: device, TxnID: txnID}
 	if p.StateKey != nil {
@@ -108,8 +112,6 @@ func (k *Keeper) append(tx *kv.WriteTx, row *RoomRow, p *pdu.PDU, device matrix.
 	key := eventKey{p.Room, uint64(pos)}
 	k.events.Put(tx, key, er)
 	k.eventIDs.Put(tx, p.ID, placeRow(key))
-	row.Tip, row.Depth = []matrix.EventID{p.ID}, p.Depth
-	k.rooms.Put(tx, p.Room, *row)
 
 	e := k.event(tx, key, er)
 	if e == nil {
@@ -145,17 +147,29 @@ func (k *Keeper) setMembership(tx *kv.WriteTx, e *Event, membership string) {
 	})
 }
 
-// authState shows the authorisation rules the current state of a room.
+// authState shows the authorisation rules the current state of a room. It remembers what
+// it has read, since the rules ask for the same few events several times: use it for one
+// event only.
 type authState struct {
 	k    *Keeper
 	r    kv.Reader
 	room matrix.RoomID
+	read map[eventauth.Key]*Event // nil: there is none
+}
+
+func (k *Keeper) authState(r kv.Reader, room matrix.RoomID) *authState {
+	return &authState{k: k, r: r, room: room, read: map[eventauth.Key]*Event{}}
 }
 
 // StateEvent is the current state event of a type and key.
 func (s *authState) StateEvent(eventType, key string) (eventauth.StateEvent, bool) {
-	e, ok := s.k.State(s.r, s.room, eventType, key)
-	if !ok {
+	at := eventauth.Key{Type: eventType, StateKey: key}
+	e, known := s.read[at]
+	if !known {
+		e, _ = s.k.State(s.r, s.room, eventType, key)
+		s.read[at] = e
+	}
+	if e == nil {
 		return eventauth.StateEvent{}, false
 	}
 	return eventauth.StateEvent{ID: e.ID, Sender: e.Sender, Content: e.Content}, true
@@ -164,7 +178,7 @@ func (s *authState) StateEvent(eventType, key string) (eventauth.StateEvent, boo
 // redact sends a redaction and strips the event that it names. A sender may redact what
 // the same server's users sent, or anything with the power to redact
 // (spec: rooms/v3, handling redactions).
-func (k *Keeper) redact(tx *kv.WriteTx, row *RoomRow, a SendArgs) (*Event, error) {
+func (k *Keeper) redact(tx *kv.WriteTx, row RoomRow, a SendArgs) (*Event, error) {
 	v, ok := roomver.Get(row.Version)
 	if !ok {
 		return nil, matrix.UnsupportedRoomVersion(row.Version)
@@ -203,5 +217,5 @@ func (k *Keeper) redact(tx *kv.WriteTx, row *RoomRow, a SendArgs) (*Event, error
 func (k *Keeper) Power(r kv.Reader, room matrix.RoomID) eventauth.PowerLevels {
 	row, _ := k.rooms.Get(r, room)
 	v, _ := roomver.Get(row.Version)
-	return eventauth.Levels(v, &authState{k: k, r: r, room: room})
+	return eventauth.Levels(v, k.authState(r, room))
 }

@@ -1,6 +1,8 @@
 package rooms
 
 import (
+	"encoding/json"
+
 	"porchlight/kv"
 	"porchlight/server/matrix"
 )
@@ -25,6 +27,7 @@ func (k *Keeper) ClientEvent(r kv.Reader, e *Event, v Viewer) matrix.ClientEvent
 		// Clients of every age find what is redacted in either place
 		// (spec: rooms/v11, moving the redacts property).
 		out.Redacts = e.Redacts
+		out.Content = withRedacts(e)
 	}
 	if e.TxnID != "" && e.Sender == v.User && e.Device == v.Device {
 		u.TransactionID = e.TxnID
@@ -42,4 +45,14 @@ func (k *Keeper) ClientEvent(r kv.Reader, e *Event, v Viewer) matrix.ClientEvent
 	}
 	u.Membership = k.MembershipAt(r, e.Room, v.User, e.Position)
 	return out
+}
+
+// withRedacts is the content of a redaction with what it redacts.
+func withRedacts(e *Event) json.RawMessage {
+	content, err := matrix.ParseObject(e.Content)
+	if err != nil || content.Has("redacts") || e.Redacts == "" {
+		return e.Content
+	}
+	content.SetText("redacts", string(e.Redacts))
+	return content.Encode()
 }

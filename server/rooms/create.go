@@ -148,7 +148,7 @@ func (c *creation) create() error {
 	if err != nil {
 		return err
 	}
-	if err := eventauth.Check(c.v, p, &authState{k: c.k, r: c.tx, room: p.Room}, p.HasSignature); err != nil {
+	if err := eventauth.Check(c.v, p, c.k.authState(c.tx, p.Room), p.HasSignature); err != nil {
 		return invalidState(err)
 	}
 	c.room = p.Room
@@ -161,7 +161,8 @@ func (c *creation) create() error {
 		roomType = ""
 	}
 	c.row = RoomRow{Version: c.v.ID, Creator: c.a.Creator, Type: roomType}
-	_, err = c.k.append(c.tx, &c.row, p, c.a.Device, "")
+	c.k.rooms.Put(c.tx, c.room, c.row)
+	_, err = c.k.append(c.tx, p, c.a.Device, "")
 	return err
 }
 
@@ -191,11 +192,7 @@ func (c *creation) join() error {
 	_, err := c.k.SetMembership(c.tx, MemberArgs{
 		Room: c.room, Sender: c.a.Creator, Target: c.a.Creator, Membership: "join", Device: c.a.Device,
 	})
-	if err != nil {
-		return err
-	}
-	c.row, _ = c.k.rooms.Get(c.tx, c.room)
-	return nil
+	return err
 }
 
 // powerLevels is the standard's default, with what the creator wants laid over it.
@@ -327,7 +324,7 @@ func (c *creation) state(eventType, key string, content json.RawMessage) error {
 	if err := c.k.checkContent(c.tx, a); err != nil {
 		return err
 	}
-	_, err := c.k.send(c.tx, &c.row, a)
+	_, err := c.k.send(c.tx, c.row, a)
 	return err
 }
 

@@ -28,7 +28,6 @@ type memberContent struct {
 	Reason      string          `json:"reason,omitempty"`
 	IsDirect    bool            `json:"is_direct,omitempty"`
 	ThirdParty  json.RawMessage `json:"third_party_invite,omitempty"`
-	Authoriser  matrix.UserID   `json:"join_authorised_via_users_server,omitempty"`
 }
 
 // SetMembership joins, invites, knocks, leaves, kicks, bans or unbans. Asking for what is
@@ -47,11 +46,6 @@ func (k *Keeper) SetMembership(tx *kv.WriteTx, a MemberArgs) (*Event, error) {
 		}
 		return e, nil
 	}
-	if a.Membership == "invite" {
-		if err := k.checkInvitee(tx, a.Target); err != nil {
-			return nil, err
-		}
-	}
 	content := memberContent{
 		Membership: a.Membership, Reason: a.Reason, IsDirect: a.IsDirect, ThirdParty: a.ThirdParty,
 	}
@@ -59,21 +53,119 @@ func (k *Keeper) SetMembership(tx *kv.WriteTx, a MemberArgs) (*Event, error) {
 	case "join", "invite", "knock":
 		content.DisplayName, content.AvatarURL = k.Profiles.MemberProfile(tx, a.Target)
 	}
-	if a.Membership == "join" && have.State != "invite" {
-		authoriser, err := k.authoriser(tx, a.Room, a.Target)
-		if err != nil {
-			return nil, err
-		}
-		content.Authoriser = authoriser
-	}
 	raw, err := json.Marshal(content)
 	if err != nil {
 		return nil, err
 	}
 	target := string(a.Target)
-	return k.send(tx, &row, SendArgs{
+	return k.sendMember(tx, &row, SendArgs{
 		Room: a.Room, Sender: a.Sender, Type: "m.room.member", StateKey: &target, Content: raw, Device: a.Device,
 	})
+}
+
+// authoriserKey is the field of a member event that names who let somebody into a
+// restricted room. Only the server says so, never the one who comes in: the rules of the
+// room trust the signature of the authoriser's server, which is this one.
+const authoriserKey = "join_authorised_via_users_server"
+
+// sendMember sends a member event, from whichever operation it comes, with what the server
+// has to see to beyond the authorisation rules.
+func (k *Keeper) sendMember(tx *kv.WriteTx, row *RoomRow, a SendArgs) (*Event, error) {
+	content, err := matrix.ParseObject(a.Content)
+	if err != nil {
+		return nil, matrix.BadJSON("the content of an event has to be an object")
+	}
+	target := matrix.UserID(*a.StateKey)
+	delete(content, authoriserKey)
+	switch membership, _ := content.Text("membership"); membership {
+	case "invite":
+		if err := k.checkInvitee(tx, target); err != nil {
+			return nil, err
+		}
+	case "join":
+		if err := k.enter(tx, a.Room, target, content); err != nil {
+			return nil, err
+		}
+	}
+	a.Content = content.Encode()
+	return k.send(tx, row, a)
+}
+
+// enter checks what only the server of somebody who joins can check, and names in the
+// content who let the user in, if that is needed.
+func (k *Keeper) enter(r kv.Reader, room matrix.RoomID, user matrix.UserID, content matrix.Object) error {
+	switch k.Membership(r, room, user) {
+	case "join": // only the name or picture changes
+		if now, ok := k.State(r, room, "m.room.member", string(user)); ok {
+			if by := contentText(now.Content, authoriserKey); by != "" {
+				content.SetText(authoriserKey, by)
+			}
+		}
+		return nil
+	case "invite":
+		return k.checkGuest(r, room, user)
+	}
+	if err := k.checkGuest(r, room, user); err != nil {
+		return err
+	}
+	by, err := k.authoriser(r, room, user)
+	if by != "" {
+		content.SetText(authoriserKey, string(by))
+	}
+	return err
+}
+
+// checkGuest refuses guests where the room does not let them in (spec: client-server API,
+// guest access, server behaviour).
+func (k *Keeper) checkGuest(r kv.Reader, room matrix.RoomID, user matrix.UserID) error {
+	if k.People == nil || !k.People.IsGuest(r, user) || k.GuestsCanJoin(r, room) {
+		return nil
+	}
+	return matrix.Refusal(403, "M_GUEST_ACCESS_FORBIDDEN", "guests cannot join this room")
+}
+
+// GuestsCanJoin says whether guests may join the room, its other rules given.
+func (k *Keeper) GuestsCanJoin(r kv.Reader, room matrix.RoomID) bool {
+	e, ok := k.State(r, room, "m.room.guest_access", "")
+	return ok && contentText(e.Content, "guest_access") == "can_join"
+}
+
+// evictGuests makes the guests leave a room that does not want them any more (spec:
+// client-server API, guest access, server behaviour).
+func (k *Keeper) evictGuests(tx *kv.WriteTx, room matrix.RoomID) error {
+	if k.People == nil || k.GuestsCanJoin(tx, room) {
+		return nil
+	}
+	var guests []matrix.UserID
+	for user, state := range k.Members(tx, room) {
+		if state == "join" && k.People.IsGuest(tx, user) {
+			guests = append(guests, user)
+		}
+	}
+	for _, user := range guests {
+		_, err := k.SetMembership(tx, MemberArgs{Room: room, Sender: user, Target: user, Membership: "leave"})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// UserDeactivated makes a user whose account closes leave every room, and turn down what
+// the user was invited to (spec: client-server API, POST account/deactivate).
+func (k *Keeper) UserDeactivated(tx *kv.WriteTx, user matrix.UserID, _ bool) error {
+	var leave []matrix.RoomID
+	for room, m := range k.Memberships(tx, user) {
+		if m.State == "join" || m.State == "invite" || m.State == "knock" {
+			leave = append(leave, room)
+		}
+	}
+	for _, room := range leave {
+		if _, err := k.SetMembership(tx, MemberArgs{Room: room, Sender: user, Target: user, Membership: "leave"}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (k *Keeper) checkInvitee(r kv.Reader, user matrix.UserID) error {
@@ -82,6 +174,9 @@ func (k *Keeper) checkInvitee(r kv.Reader, user matrix.UserID) error {
 	}
 	if !k.Profiles.UserExists(r, user) {
 		return matrix.NotFound("there is no user " + string(user) + " here")
+	}
+	if k.People != nil && k.People.InvitesBlocked(r, user) {
+		return matrix.Refusal(403, "M_INVITE_BLOCKED", string(user)+" does not want to be invited")
 	}
 	return nil
 }
@@ -206,7 +301,7 @@ func (k *Keeper) ProfileChanged(tx *kv.WriteTx, user matrix.UserID) error {
 			return err
 		}
 		key := string(user)
-		_, err = k.send(tx, &row, SendArgs{Room: room, Sender: user, Type: "m.room.member", StateKey: &key, Content: raw})
+		_, err = k.send(tx, row, SendArgs{Room: room, Sender: user, Type: "m.room.member", StateKey: &key, Content: raw})
 		if matrix.IsCode(err, "M_FORBIDDEN") {
 			continue // a restricted room whose authoriser is gone keeps the old name
 		}

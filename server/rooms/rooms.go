@@ -8,7 +8,7 @@
 //
 // Invariants, which Check proves: every event has its row in the id index; the current
 // state is the end of the state history; a membership row says what the member event says;
-// the tip of a room is its last event.
+// each room has events, and each event a room.
 //
 // It does not page, search, sync or notify: history, syncv2 and push read from here.
 package rooms
@@ -34,6 +34,15 @@ type Profiles interface {
 	UserExists(r kv.Reader, user matrix.UserID) bool
 }
 
+// People tells what else of a user decides who comes into a room.
+type People interface {
+	// InvitesBlocked says whether the user wants no invitations (spec: client-server API,
+	// invite permission).
+	InvitesBlocked(r kv.Reader, user matrix.UserID) bool
+	// IsGuest says whether the user's account is a guest's.
+	IsGuest(r kv.Reader, user matrix.UserID) bool
+}
+
 // Witness is told of each event in the transaction that appends it. Its error refuses
 // the event.
 type Witness interface {
@@ -46,6 +55,9 @@ type Config struct {
 	Changes *changes.Keeper
 	// Profiles is asked when somebody joins or is invited.
 	Profiles Profiles
+	// People is asked when somebody joins or is invited; nil: nobody is a guest, and
+	// nobody blocks invitations.
+	People People
 	Server   matrix.ServerName
 	KeyID    matrix.KeyID
 	Key      ed25519.PrivateKey
@@ -71,13 +83,12 @@ type Keeper struct {
 	witnesses   []Witness
 }
 
-// RoomRow is what is known of a room as a whole.
+// RoomRow is what is known of a room as a whole. It does not change as the room goes on: the
+// parent of the next event is the last one in the timeline, and no message has to write that.
 type RoomRow struct {
-	Version string           `cbor:"1,keyasint"`
-	Creator matrix.UserID    `cbor:"2,keyasint"`
-	Tip     []matrix.EventID `cbor:"3,keyasint"` // the events that no other refers to
-	Depth   int64            `cbor:"4,keyasint"` // of the deepest event
-	Type    string           `cbor:"5,keyasint,omitempty"`
+	Version string        `cbor:"1,keyasint"`
+	Creator matrix.UserID `cbor:"2,keyasint"`
+	Type    string        `cbor:"5,keyasint,omitempty"`
 }
 
 type eventKey struct {
@@ -250,9 +261,9 @@ func (k *Keeper) event(r kv.Reader, key eventKey, row eventRow) *Event {
 }
 
 func (k *Keeper) check(r kv.Reader, report func(string, ...any)) {
-	last := map[matrix.RoomID]uint64{}
+	hasEvents := map[matrix.RoomID]bool{}
 	for key, row := range k.events.Scan(r, kv.All()) {
-		last[key.Room] = key.Position
+		hasEvents[key.Room] = true
 		place, ok := k.eventIDs.Get(r, row.ID)
 		if !ok || place.Room != key.Room || place.Position != key.Position {
 			report("event %s of %s at %d is not in the id index", row.ID, key.Room, key.Position)
@@ -265,10 +276,16 @@ func (k *Keeper) check(r kv.Reader, report func(string, ...any)) {
 		}
 	}
 	for id, room := range k.rooms.Scan(r, kv.All()) {
-		row, _ := k.events.Get(r, eventKey{id, last[id]})
-		if len(room.Tip) != 1 || room.Tip[0] != row.ID {
-			report("room %s: the tip %v is not the last event %s", id, room.Tip, row.ID)
+		if _, known := roomver.Get(room.Version); !known {
+			report("room %s has the unknown version %q", id, room.Version)
 		}
+		if !hasEvents[id] {
+			report("room %s has no events", id)
+		}
+		delete(hasEvents, id)
+	}
+	for id := range hasEvents {
+		report("there are events of room %s, but no such room", id)
 	}
 	k.checkState(r, report)
 }
