@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+	"unicode/utf8"
 )
 
 // Object is a JSON object read one level deep. Events and their content are read
@@ -48,11 +49,28 @@ func (o Object) Has(key string) bool {
 
 // Text is the string under the key; false if there is none, or no string.
 func (o Object) Text(key string) (string, bool) {
+	if raw := o[key]; plainText(raw) {
+		return string(raw[1 : len(raw)-1]), true
+	}
 	var s *string
 	if json.Unmarshal(o[key], &s) != nil || s == nil {
 		return "", false
 	}
 	return *s, true
+}
+
+// plainText says whether this is a string of ASCII without escapes, which stands for itself;
+// almost all are, and need no decoder.
+func plainText(raw []byte) bool {
+	if len(raw) < 2 || raw[0] != '"' || raw[len(raw)-1] != '"' {
+		return false
+	}
+	for _, c := range raw[1 : len(raw)-1] {
+		if c < 0x20 || c >= utf8.RuneSelf || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
 }
 
 // Object is the object under the key; false if there is none, or no object.
