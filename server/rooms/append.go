@@ -38,7 +38,14 @@ func (k *Keeper) Send(tx *kv.WriteTx, a SendArgs) (*Event, error) {
 	if a.Type == "m.room.redaction" && a.StateKey == nil {
 		return k.redact(tx, row, a)
 	}
-	return k.send(tx, row, a)
+	if a.Type == "m.room.member" && a.StateKey != nil {
+		return k.sendMember(tx, row, a)
+	}
+	e, err := k.send(tx, row, a)
+	if err == nil && e.Is("m.room.guest_access", "") {
+		err = k.evictGuests(tx, a.Room)
+	}
+	return e, err
 }
 
 func notInRoom() *matrix.Error { return matrix.Forbidden("you are not in that room") }

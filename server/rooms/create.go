@@ -324,7 +324,11 @@ func (c *creation) state(eventType, key string, content json.RawMessage) error {
 	if err := c.k.checkContent(c.tx, a); err != nil {
 		return err
 	}
-	_, err := c.k.send(c.tx, c.row, a)
+	send := c.k.send
+	if eventType == "m.room.member" {
+		send = c.k.sendMember
+	}
+	_, err := send(c.tx, c.row, a)
 	return err
 }
 

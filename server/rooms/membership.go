@@ -58,7 +58,7 @@ func (k *Keeper) SetMembership(tx *kv.WriteTx, a MemberArgs) (*Event, error) {
 		return nil, err
 	}
 	target := string(a.Target)
-	return k.sendMember(tx, &row, SendArgs{
+	return k.sendMember(tx, row, SendArgs{
 		Room: a.Room, Sender: a.Sender, Type: "m.room.member", StateKey: &target, Content: raw, Device: a.Device,
 	})
 }
@@ -70,7 +70,7 @@ const authoriserKey = "join_authorised_via_users_server"
 
 // sendMember sends a member event, from whichever operation it comes, with what the server
 // has to see to beyond the authorisation rules.
-func (k *Keeper) sendMember(tx *kv.WriteTx, row *RoomRow, a SendArgs) (*Event, error) {
+func (k *Keeper) sendMember(tx *kv.WriteTx, row RoomRow, a SendArgs) (*Event, error) {
 	content, err := matrix.ParseObject(a.Content)
 	if err != nil {
 		return nil, matrix.BadJSON("the content of an event has to be an object")
