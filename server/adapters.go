@@ -21,7 +21,7 @@ func (d doorkeeper) Authenticate(r kv.Reader, token string, now time.Time) (web.
 	if err != nil {
 		return web.Requester{}, err
 	}
-	return web.Requester{User: s.User, Device: s.Device, Guest: s.Guest, Owner: s.Owner, Locked: s.Locked}, nil
+	return web.Requester{User: s.User, Device: s.Device, Guest: s.Guest, Owner: s.Owner, Locked: s.Locked, Suspended: s.Suspended}, nil
 }
 
 // Seen is web.Config.Seen.
@@ -56,6 +56,7 @@ func (s *Server) panel() (*panel.Panel, error) {
 		DB: s.DB, Setup: s.Setup, Accounts: s.Accounts, Now: s.Config.Now,
 		Version: Version(), PublicURL: strings.TrimSuffix(s.Config.PublicURL, "/"), Registration: s.Config.Registration,
 		OwnerMade: s.MakeOwner,
+		Address:   s.URL,
 	}
 	if s.board != nil {
 		c.BoardUser, c.About = s.BoardUser(), s.BoardAbout

@@ -25,6 +25,7 @@ type Config struct {
 
 	Version      string          // of the software
 	PublicURL    string          // where clients reach the house; empty: where the browser does
+	Address      func() string   // where others in the same network reach it
 	Registration string          // "closed", "token" or "open"
 	BoardUser    matrix.UserID   // empty: there is no board
 	Calls        func() any      // the board's calls, as JSON shows them
@@ -64,7 +65,8 @@ func (p *Panel) Routes() []web.Route {
 
 type infoOut struct {
 	ServerName   matrix.ServerName `json:"server_name"`
-	PublicURL    string            `json:"public_url,omitempty"`
+	PublicURL    string            `json:"public_url,omitempty"` // as configured
+	Address      string            `json:"address,omitempty"`    // in the network at home
 	Version      string            `json:"version"`
 	Claimed      bool              `json:"claimed"`
 	Board        bool              `json:"board"`
@@ -76,10 +78,14 @@ type infoOut struct {
 // info is what the page needs to know before anybody is signed in; who is signed in
 // learns whether the house is theirs.
 func (p *Panel) info(c *web.Call, tx *kv.ReadTx, _ web.Empty) (infoOut, error) {
-	return infoOut{
+	out := infoOut{
 		ServerName: p.Setup.ServerName(), PublicURL: p.PublicURL, Version: p.Version, Claimed: p.Setup.Owner(tx) != "",
 		Board: p.BoardUser != "", BoardUser: p.BoardUser, Registration: p.Registration, Owner: c.Owner,
-	}, nil
+	}
+	if p.Address != nil {
+		out.Address = p.Address()
+	}
+	return out, nil
 }
 
 type claimIn struct {

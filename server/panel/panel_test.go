@@ -55,7 +55,7 @@ func TestInfo(t *testing.T) {
 func TestInfoWithoutBoard(t *testing.T) {
 	servertest.New(t).Run(t, []servertest.Case{{
 		Name: "info", Method: "GET", Path: "/_porchlight/info", Status: 200,
-		Want: `{"board": false, "board_user": "!absent", "public_url": "!absent"}`,
+		Want: `{"board": false, "board_user": "!absent", "public_url": "!absent", "address": "http://127.0.0.1:*"}`,
 	}})
 }
 

@@ -59,7 +59,7 @@ export function callView({ phone, call, done }) {
     }
 
     const tick = setInterval(async () => {
-        clock.textContent = call.since && !call.over ? elapsed(Date.now() - call.since) : "";
+        if (call.since && !call.over) clock.textContent = elapsed(Date.now() - call.since);
         const quality = parts.details.open ? await call.quality() : null;
         if (quality) parts.details.lastChild.textContent = describe(quality);
     }, 500);
@@ -67,6 +67,9 @@ export function callView({ phone, call, done }) {
     video.srcObject = call.remote;
     play(); // while the press of the button still counts as a touch of the page
     parts.unmute.addEventListener("click", play);
+    video.addEventListener("resize", () => { // of the picture that comes in
+        if (video.videoWidth) parts.screen.style.aspectRatio = `${video.videoWidth} / ${video.videoHeight}`;
+    });
     update();
     return {
         elements: stage,
@@ -116,7 +119,7 @@ function actions(call, parts) {
     if (call.over) {
         const back = el("button", { class: "main", onclick: () => parts.done() }, "Back");
         setTimeout(() => back.focus());
-        return [back, el("button", { onclick: () => parts.phone.again() }, icon("call"), "Call again")];
+        return [back, el("button", { onclick: () => parts.phone.again() }, icon("call"), call.incoming ? "Call back" : "Call again")];
     }
     if (call.state === "ringing") return [
         round("call", "Answer", "good", () => parts.phone.answer({ camera: storedChoice("camera", true) })),

@@ -85,7 +85,9 @@ function porchCard({ house, phone, note }) {
 }
 
 function appsCard({ house, client }) {
-    const address = house.public_url || location.origin;
+    // This machine's name for itself means nothing to others.
+    const here = ["localhost", "127.0.0.1", "[::1]"].includes(location.hostname);
+    const address = house.public_url || (here && house.address) || location.origin;
     const secure = address.startsWith("https:");
     return el("section", { class: "card" },
         el("h2", {}, "In a Matrix app"),
