@@ -69,7 +69,7 @@ func (s *Server) one(t *testing.T, c *Case) {
 	path, body, want := s.fillPath(t, c.Path), s.fillJSON(t, c.Body), s.fillJSON(t, c.Want)
 
 	before := s.traces()
-	r := s.Ask(t.Context(), token, c.Method, path, strings.NewReader(body))
+	r := s.AskIn(t.Context(), t, token, c.Method, path, strings.NewReader(body))
 	s.checkTraces(t, c, before)
 
 	if r.Status != c.Status || r.Errcode() != c.Errcode {

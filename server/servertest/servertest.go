@@ -9,8 +9,8 @@
 //	})
 //
 // Users are made when a case first names them. A 500 fails the test, and so does a
-// refused request that wrote something. When the test ends, the database is checked in
-// full.
+// refused request that wrote something, and an answer that is not what the standard's
+// OpenAPI description says. When the test ends, the database is checked in full.
 package servertest
 
 import (
@@ -203,10 +203,16 @@ func (r *Response) Errcode() string {
 	return e.Errcode
 }
 
-// Ask sends one request to the doors, without a network. The path may be short, as
-// "v3/sync"; token may be empty.
+// Ask sends one request to the doors, without a network, and holds the answer to the
+// standard. The path may be short, as "v3/sync"; token may be empty.
 func (s *Server) Ask(ctx context.Context, token, method, path string, body io.Reader) *Response {
 	s.t.Helper()
+	return s.AskIn(ctx, s.t, token, method, path, body)
+}
+
+// AskIn is Ask for a test inside of the one that New was called with.
+func (s *Server) AskIn(ctx context.Context, t testing.TB, token, method, path string, body io.Reader) *Response {
+	t.Helper()
 	if !strings.HasPrefix(path, "/") {
 		path = "/_matrix/client/" + path
 	}
@@ -216,7 +222,11 @@ func (s *Server) Ask(ctx context.Context, token, method, path string, body io.Re
 	}
 	w := httptest.NewRecorder()
 	s.Handler.ServeHTTP(w, r)
-	return &Response{Status: w.Code, Header: w.Header(), Body: w.Body.Bytes()}
+	answer := &Response{Status: w.Code, Header: w.Header(), Body: w.Body.Bytes()}
+	if _, isBenchmark := t.(*testing.B); !isBenchmark {
+		s.check(t, method, r.URL.EscapedPath(), answer)
+	}
+	return answer
 }
 
 // Do sends a request as this user; variables in path and body are filled in.

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"time"
 
 	"porchlight/kv"
@@ -110,7 +111,7 @@ func (x *exchange) fail(err error) {
 	}
 	// The first answer of user-interactive authentication has no errcode.
 	if e.Code != "" {
-		fields["errcode"], fields["error"] = e.Code, e.Message
+		fields["errcode"], fields["error"] = e.Code, asSentence(e.Message)
 	}
 	if e.Retry > 0 {
 		seconds := (e.Retry + time.Second - 1) / time.Second
@@ -123,6 +124,20 @@ func (x *exchange) fail(err error) {
 		e = &matrix.Error{Status: http.StatusInternalServerError}
 	}
 	x.writeJSON(e.Status, body)
+}
+
+// asSentence makes a sentence of a message that is written as Go's errors are, since
+// clients show it to people: "the room is full" becomes "The room is full.". What
+// begins with an identifier keeps it as it is.
+func asSentence(message string) string {
+	word, _, _ := strings.Cut(message, " ")
+	if word != "" && strings.Trim(word, "abcdefghijklmnopqrstuvwxyz") == "" {
+		message = strings.ToUpper(message[:1]) + message[1:]
+	}
+	if message != "" && !strings.ContainsAny(message[len(message)-1:], ".!?") {
+		message += "."
+	}
+	return message
 }
 
 // refusal is what the client is told of an error.

@@ -196,6 +196,16 @@ func (t *router) find(method, escaped string) (*operation, []string, error) {
 	return f.op, values, nil
 }
 
+// Operation names the operation that a request for an escaped path reaches, empty if
+// there is none: for tests that hold answers to the spec.
+func (s *Server) Operation(method, escaped string) string {
+	op, _, _ := s.router.find(method, escaped)
+	if op == nil {
+		return ""
+	}
+	return op.route.Op
+}
+
 // allowed are the methods that a path has, besides OPTIONS.
 func (t *router) allowed(escaped string) []string {
 	var all []string
