@@ -57,6 +57,7 @@ await scenario(async (browser) => {
     await inTheDark(browser);
     await strangers(browser);
     await overPlainHttp(browser);
+    await signedOutElsewhere(browser);
 }, `--host-resolver-rules=MAP porch.test 127.0.0.1`);
 
 async function refusesBadClaims(page) {
@@ -240,7 +241,7 @@ async function strangers(browser) {
     await page.locator("#watch").click();
     await said(page, "Only people on its list");
     await shoot(page, "declined-phone-dark");
-    await page.getByRole("button", { name: "Back" }).click();
+    await page.getByRole("button", { name: "Back", exact: true }).click();
     await page.locator("#watch").waitFor();
     assert.equal(await page.getByText("The house", { exact: true }).isVisible(), false, "the house's state is the owner's affair");
     say("a stranger is told that the porch does not take the call");
@@ -262,6 +263,21 @@ async function overPlainHttp(browser) {
     await page.getByRole("button", { name: "Hang up" }).click();
     await eventually(boardIsIdle);
     say("watched and listened over plain HTTP");
+    await page.context().close();
+}
+
+/** A session that was ended elsewhere leads back to the door, also in the midst of a call. */
+async function signedOutElsewhere(browser) {
+    const page = await openPage(browser, "ended", server, { ...phone, colorScheme: "light" });
+    await signsIn(page, "@Alice", alice.password);
+    await calls(page, "watch");
+    await page.evaluate(async () => {
+        const { token } = JSON.parse(localStorage.getItem("porchlight.session"));
+        await fetch("/_matrix/client/v3/logout", { method: "POST", headers: { Authorization: `Bearer ${token}` }, body: "{}" });
+    });
+    await page.getByText("You were signed out").waitFor();
+    assert.equal(await page.evaluate(() => localStorage.getItem("porchlight.session")), null);
+    say("was signed out elsewhere");
     await page.context().close();
 }
 

@@ -29,7 +29,7 @@ await scenario(async (browser) => {
     await a.getByRole("button", { name: "Call again" }).click();
     await b.getByRole("button", { name: "Decline" }).click();
     await said(a, "did not take the call");
-    await a.getByRole("button", { name: "Back" }).click();
+    await a.getByRole("button", { name: "Back", exact: true }).click();
     await a.locator("#call").waitFor();
     say("declined");
 
@@ -37,7 +37,7 @@ await scenario(async (browser) => {
     await said(b, "The porch is calling");
     await a.getByRole("button", { name: "Hang up" }).click();
     await said(b, "The porch ended the call.");
-    await b.getByRole("button", { name: "Back" }).click();
+    await b.getByRole("button", { name: "Back", exact: true }).click();
     await b.locator("#call").waitFor();
     say("given up by the caller");
 
@@ -47,7 +47,7 @@ await scenario(async (browser) => {
     await sees(a);
     await a.getByRole("button", { name: "Hang up" }).click();
     await said(b, "The porch hung up.");
-    await b.getByRole("button", { name: "Back" }).click();
+    await b.getByRole("button", { name: "Back", exact: true }).click();
     say("watched");
 
     // Both at once: one call is left, whichever it is.

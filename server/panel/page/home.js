@@ -4,8 +4,8 @@ import { storeChoice, storedChoice } from "./choices.js";
 import { el, icon, say, sentence } from "./dom.js";
 import { mayAsk } from "./media.js";
 
-/** How often the state of the house is asked for, in milliseconds. */
-const statusPause = 5000;
+/** How often the state of the house is asked for, in milliseconds; soon again after a call, whose end may not be in yet. */
+const statusPauses = { first: 1000, later: 5000 };
 
 export function homeView({ house, client, phone, note }) {
     const about = statusCard();
@@ -31,6 +31,7 @@ function keepAsking(client, tell) {
     let timer = 0;
     let stopped = false;
     let owner; // not known yet
+    let pause = statusPauses.first;
     const next = async () => {
         if (document.visibilityState === "visible") {
             try {
@@ -42,7 +43,8 @@ function keepAsking(client, tell) {
                 // The line about the server that cannot be reached says it all.
             }
         }
-        if (!stopped) timer = setTimeout(next, statusPause);
+        if (!stopped) timer = setTimeout(next, pause);
+        pause = statusPauses.later;
     };
     next();
     return () => {
@@ -126,19 +128,20 @@ function copyLine(label, text) {
 function statusCard() {
     const list = el("dl", {});
     const sentences = el("ul", { class: "plain" });
-    const element = el("section", { class: "card", hidden: true }, el("h2", {}, "The house"), sentences, list);
+    const element = el("section", { class: "card", hidden: true }, el("h2", {}, "The house"), sentences, list,
+        el("p", { class: "quiet below" }, "To make an account for somebody, run “porchlight user add NAME” on the box."));
     return {
         element,
         state(status) {
             element.hidden = false;
-            sentences.replaceChildren(...(status.about ?? []).map((line) => el("li", {}, sentence(line))));
+            const calls = (status.calls ?? []).map(({ peer, phase }) => `Call with ${peer}: ${phase}`);
+            sentences.replaceChildren(...[...calls, ...status.about].map((line) => el("li", {}, sentence(line))));
             const rows = {
                 "Running for": duration(status.uptime_s),
                 "People": String(status.users),
                 "Database": bytes(status.database_bytes),
                 "Version": status.version,
             };
-            for (const call of status.calls ?? []) rows[`Call with ${call.peer}`] = call.phase;
             list.replaceChildren(...Object.entries(rows).flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));
         },
     };

@@ -148,7 +148,7 @@ export class Client extends EventTarget {
         const before = remembered();
         const answer = await ask("POST", `${api}/login`, {
             type: "m.login.password",
-            identifier: { type: "m.id.user", user },
+            identifier: { type: "m.id.user", user: user.includes(":") ? user : user.replace(/^@/, "") },
             password,
             device_id: before.deviceId && samePerson(user, before.userId) ? before.deviceId : undefined,
             initial_device_display_name: deviceName(),
@@ -292,5 +292,6 @@ export class Client extends EventTarget {
 
 /** Whether what somebody typed as their name is this user. */
 function samePerson(typed, userId) {
-    return typed === userId || `@${typed.replace(/^@/, "")}` === userId?.split(":")[0];
+    const small = typed.toLowerCase();
+    return small === userId || `@${small.replace(/^@/, "")}` === userId?.split(":")[0];
 }
