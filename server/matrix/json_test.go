@@ -157,3 +157,31 @@ func BenchmarkCanonical(b *testing.B) {
 		}
 	}
 }
+
+// FuzzParseObject holds ParseObject to encoding/json, for all that CheckJSON lets in.
+func FuzzParseObject(f *testing.F) {
+	for _, seed := range []string{`{}`, ` { "a" : [1, {"b":"\u00e9"}] , "a\n":null } `, `[]`, `null`, `{"a":1,"a":2}`, `{"a":1}x`, `{"a"}`, ``} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		got, err := ParseObject(raw)
+		var want map[string]json.RawMessage
+		isObject := CheckJSON(raw) == nil && json.Unmarshal(raw, &want) == nil && want != nil
+		if isObject != (err == nil) {
+			t.Fatalf("%q: %v", raw, err)
+		}
+		if len(got) != len(want) {
+			t.Fatalf("%q: %v, want %v", raw, got, want)
+		}
+		for key, value := range want {
+			if string(got[key]) != string(value) {
+				t.Errorf("%q: %q is %q, want %q", raw, key, got[key], value)
+			}
+			var text *string
+			isText := json.Unmarshal(value, &text) == nil && text != nil
+			if got, ok := got.Text(key); ok != isText || ok && got != *text {
+				t.Errorf("%q: the text of %q is %q, %t", raw, key, got, ok)
+			}
+		}
+	})
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 
 	"porchlight/kv"
 	"porchlight/server/eventauth"
@@ -195,6 +196,9 @@ func (c *creation) join() error {
 	return err
 }
 
+// tombstoneLevel is the level of upgrades where creators stand above all levels.
+const tombstoneLevel = 150
+
 // powerLevels is the standard's default, with what the creator wants laid over it.
 func (c *creation) powerLevels() error {
 	users := map[string]int{}
@@ -213,7 +217,7 @@ func (c *creation) powerLevels() error {
 	}
 	if c.v.PrivilegedCreators {
 		// Above what any member can be given by default, so that only creators upgrade.
-		events["m.room.tombstone"] = 150
+		events["m.room.tombstone"] = tombstoneLevel
 	}
 	content := map[string]any{
 		"users": users, "users_default": 0, "events": events, "events_default": 0, "state_default": 50,
@@ -227,11 +231,28 @@ func (c *creation) powerLevels() error {
 	for key, value := range over {
 		content[key] = value
 	}
+	c.raiseTombstone(content)
 	raw, err := json.Marshal(content)
 	if err != nil {
 		return err
 	}
 	return c.state("m.room.power_levels", "", raw)
+}
+
+// raiseTombstone gives upgrades a level of their own above that of other state, unless the
+// creator has chosen one (spec: client-server API, POST createRoom, step 3).
+func (c *creation) raiseTombstone(content map[string]any) {
+	raw, overridden := content["events"].(json.RawMessage)
+	if !c.v.PrivilegedCreators || !overridden {
+		return
+	}
+	events, err := matrix.ParseObject(raw)
+	if err != nil || events.Has("m.room.tombstone") {
+		return
+	}
+	state, _ := content["state_default"].(json.RawMessage)
+	events["m.room.tombstone"] = strconv.AppendInt(nil, max(tombstoneLevel, levelOf(state, 0)+1), 10)
+	content["events"] = events.Encode()
 }
 
 func (c *creation) alias() error {

@@ -227,10 +227,13 @@ func (k *Keeper) Forget(tx *kv.WriteTx, room matrix.RoomID, user matrix.UserID) 
 // joinRules is the content of m.room.join_rules.
 type joinRules struct {
 	Rule  string
-	Allow []struct {
-		Type string        `json:"type"`
-		Room matrix.RoomID `json:"room_id"`
-	}
+	Allow []allowCondition
+}
+
+// allowCondition is one way to come into a restricted room.
+type allowCondition struct {
+	Type string
+	Room matrix.RoomID
 }
 
 // JoinRule is the join rule of a room; "invite" if it has none.
@@ -247,8 +250,16 @@ func (k *Keeper) joinRules(r kv.Reader, room matrix.RoomID) joinRules {
 	if err != nil || rules.Rule == "" {
 		return closed
 	}
-	if content.Has("allow") && json.Unmarshal(content["allow"], &rules.Allow) != nil {
-		rules.Allow = nil // a list that cannot be read lets nobody in
+	var list []json.RawMessage
+	if content.Has("allow") && json.Unmarshal(content["allow"], &list) != nil {
+		return rules // a list that cannot be read lets nobody in
+	}
+	for _, raw := range list {
+		if o, err := matrix.ParseObject(raw); err == nil {
+			kind, _ := o.Text("type")
+			other, _ := o.Text("room_id")
+			rules.Allow = append(rules.Allow, allowCondition{kind, matrix.RoomID(other)})
+		}
 	}
 	return rules
 }
@@ -258,16 +269,10 @@ func (k *Keeper) joinRules(r kv.Reader, room matrix.RoomID) joinRules {
 // (spec: client-server API, restricted rooms).
 func (k *Keeper) authoriser(r kv.Reader, room matrix.RoomID, user matrix.UserID) (matrix.UserID, error) {
 	rules := k.joinRules(r, room)
-	if rules.Rule != "restricted" && rules.Rule != "knock_restricted" {
+	if !restricted(rules.Rule) {
 		return "", nil
 	}
-	allowed := false
-	for _, a := range rules.Allow {
-		if a.Type == "m.room_membership" && k.Membership(r, a.Room, user) == "join" {
-			allowed = true
-		}
-	}
-	if !allowed {
+	if !k.allowed(r, rules, user) {
 		return "", matrix.Forbidden("you have to be in one of the rooms that this room names, or be invited")
 	}
 	levels := k.Power(r, room)

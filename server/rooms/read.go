@@ -191,6 +191,17 @@ func (k *Keeper) SharesRoom(r kv.Reader, a, b matrix.UserID) bool {
 	return false
 }
 
+// MutualRooms are the rooms that both users are in, in the order of their IDs.
+func (k *Keeper) MutualRooms(r kv.Reader, a, b matrix.UserID) []matrix.RoomID {
+	shared := []matrix.RoomID{}
+	for room, m := range k.Memberships(r, a) {
+		if m.State == "join" && k.Membership(r, room, b) == "join" {
+			shared = append(shared, room)
+		}
+	}
+	return shared
+}
+
 // UsersSharingRoomsWith are the users, the user included, that are joined to a room in
 // which the user is joined.
 func (k *Keeper) UsersSharingRoomsWith(r kv.Reader, user matrix.UserID) []matrix.UserID {

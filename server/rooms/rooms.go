@@ -18,7 +18,9 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"io"
+	"strconv"
 	"time"
 
 	"porchlight/kv"
@@ -58,9 +60,9 @@ type Config struct {
 	// People is asked when somebody joins or is invited; nil: nobody is a guest, and
 	// nobody blocks invitations.
 	People People
-	Server   matrix.ServerName
-	KeyID    matrix.KeyID
-	Key      ed25519.PrivateKey
+	Server matrix.ServerName
+	KeyID  matrix.KeyID
+	Key    ed25519.PrivateKey
 	// DefaultVersion is the version of rooms whose maker asked for none; empty for
 	// roomver.Default.
 	DefaultVersion string
@@ -229,30 +231,34 @@ func contentText(content json.RawMessage, key string) string {
 	return text
 }
 
-// pduFields are the fields of a PDU that readers want.
-type pduFields struct {
-	Room     matrix.RoomID   `json:"room_id"`
-	Sender   matrix.UserID   `json:"sender"`
-	Type     string          `json:"type"`
-	StateKey *string         `json:"state_key"`
-	TS       int64           `json:"origin_server_ts"`
-	Depth    int64           `json:"depth"`
-	Content  json.RawMessage `json:"content"`
-	Redacts  matrix.EventID  `json:"redacts"`
-}
-
 func (k *Keeper) event(r kv.Reader, key eventKey, row eventRow) *Event {
-	var f pduFields
-	if err := json.Unmarshal(row.PDU, &f); err != nil {
+	f, err := matrix.ParseObject(row.PDU)
+	if err != nil {
 		k.DB.Fail(r, "rooms: event at "+string(key.Room), err)
 		return nil
 	}
+	text := func(key string) string {
+		value, _ := f.Text(key)
+		return value
+	}
+	number := func(key string) int64 {
+		value, numErr := strconv.ParseInt(string(f[key]), 10, 64)
+		err = errors.Join(err, numErr)
+		return value
+	}
 	e := &Event{
 		Position: changes.Position(key.Position), ID: row.ID, Room: key.Room,
-		Sender: f.Sender, Type: f.Type, StateKey: f.StateKey, TS: f.TS, Depth: f.Depth,
-		Content: f.Content, Redacts: f.Redacts, PDU: row.PDU,
+		Sender: matrix.UserID(text("sender")), Type: text("type"), TS: number("origin_server_ts"), Depth: number("depth"),
+		Content: f["content"], Redacts: matrix.EventID(text("redacts")), PDU: row.PDU,
 		Device: row.Device, TxnID: row.TxnID,
 		Replaces: changes.Position(row.Replaces), RedactedBy: row.RedactedBy,
+	}
+	if err != nil {
+		k.DB.Fail(r, "rooms: event at "+string(key.Room), err)
+		return nil
+	}
+	if stateKey, ok := f.Text("state_key"); ok {
+		e.StateKey = &stateKey
 	}
 	if e.Redacts == "" && e.Type == "m.room.redaction" {
 		e.Redacts = matrix.EventID(contentText(e.Content, "redacts"))
