@@ -270,6 +270,14 @@ async function overPlainHttp(browser) {
 async function signedOutElsewhere(browser) {
     const page = await openPage(browser, "ended", server, { ...phone, colorScheme: "light" });
     await signsIn(page, "@Alice", alice.password);
+    await page.locator("#watch").waitFor();
+
+    await page.context().setOffline(true);
+    await page.getByText("The server cannot be reached right now.").waitFor();
+    await page.context().setOffline(false);
+    await page.getByText("The server cannot be reached right now.").waitFor({ state: "hidden" });
+    say("lost the server and found it again");
+
     await calls(page, "watch");
     await page.evaluate(async () => {
         const { token } = JSON.parse(localStorage.getItem("porchlight.session"));

@@ -76,6 +76,9 @@ export async function ask(method, path, body, { token, signal, keepalive = false
 
 export const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
+/** Waits until the browser says that it has a network again. */
+const backOnline = () => new Promise((resolve) => addEventListener("online", resolve, { once: true }));
+
 /** Random letters for ids, of the alphabet that the standard recommends. crypto.randomUUID needs HTTPS; this does not. */
 export function randomId(length = 16) {
     const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
@@ -249,8 +252,9 @@ export class Client extends EventTarget {
         while (!this.#stop.signal.aborted) {
             const query = new URLSearchParams({ filter, timeout: since && this.online ? syncWait : 0 });
             if (since) query.set("since", since);
+            const poll = this.#poll();
             try {
-                const answer = await this.ask("GET", `${api}/sync?${query}`, undefined, { signal: this.#stop.signal, wait: syncWait + answerWait });
+                const answer = await this.ask("GET", `${api}/sync?${query}`, undefined, { signal: poll.signal, wait: syncWait + answerWait });
                 since = answer.next_batch;
                 failures = 0;
                 this.#reachable(true);
@@ -258,10 +262,26 @@ export class Client extends EventTarget {
             } catch (error) {
                 if (this.#stop.signal.aborted) return;
                 failures++;
-                if (failures > 1) this.#reachable(false);
-                await pause(error.retryAfter || Math.min(longestPause, 500 * 2 ** failures));
+                if (failures > 1 || !navigator.onLine) this.#reachable(false);
+                const wait = error.retryAfter || Math.min(longestPause, 500 * 2 ** failures);
+                await Promise.race([pause(wait), backOnline()]);
+            } finally {
+                poll.done();
             }
         }
+    }
+
+    /** The signal of one long poll: it is cut when the session ends, the network goes, or the device wakes up too late for it. */
+    #poll() {
+        const began = Date.now();
+        const cut = new AbortController();
+        const over = new AbortController();
+        const stop = () => cut.abort();
+        const woken = () => document.visibilityState === "visible" && Date.now() - began > syncWait + 2000 && stop();
+        this.#stop.signal.addEventListener("abort", stop, { signal: over.signal });
+        addEventListener("offline", stop, { signal: over.signal });
+        document.addEventListener("visibilitychange", woken, { signal: over.signal });
+        return { signal: cut.signal, done: () => over.abort() };
     }
 
     #reachable(online) {
