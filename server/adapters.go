@@ -50,6 +50,24 @@ func (p profiles) MemberProfile(r kv.Reader, user matrix.UserID) (displayName, a
 // UserExists implements rooms.Profiles.
 func (p profiles) UserExists(r kv.Reader, user matrix.UserID) bool { return p.accounts.Exists(r, user) }
 
+// InvitesBlocked implements rooms.People (spec: client-server API,
+// m.invite_permission_config).
+func (p profiles) InvitesBlocked(r kv.Reader, user matrix.UserID) bool {
+	raw, _ := p.accounts.AccountData(r, user, "", accounts.TypeInvitePermission)
+	content, err := matrix.ParseObject(raw)
+	if err != nil {
+		return false
+	}
+	action, _ := content.Text("default_action")
+	return action == "block"
+}
+
+// IsGuest implements rooms.People.
+func (p profiles) IsGuest(r kv.Reader, user matrix.UserID) bool {
+	row, _ := p.accounts.User(r, user)
+	return row.Guest
+}
+
 // panel is the page, with what it shows of the house.
 func (s *Server) panel() (*panel.Panel, error) {
 	c := panel.Config{

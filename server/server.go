@@ -95,7 +95,7 @@ func (s *Server) keepers(ctx context.Context) (err error) {
 	s.Accounts = accounts.New(accounts.Config{DB: s.DB, Setup: s.Setup, Changes: s.Changes, Now: c.Now, Log: c.Log})
 	keyID, key := s.Setup.SigningKey()
 	s.Rooms = rooms.New(rooms.Config{
-		DB: s.DB, Changes: s.Changes, Profiles: profiles{s.Accounts},
+		DB: s.DB, Changes: s.Changes, Profiles: profiles{s.Accounts}, People: profiles{s.Accounts},
 		Server: s.Setup.ServerName(), KeyID: keyID, Key: key, DefaultVersion: c.RoomVersion, Now: c.Now,
 	})
 	s.History = history.New(history.Config{Rooms: s.Rooms})
@@ -112,6 +112,7 @@ func (s *Server) keepers(ctx context.Context) (err error) {
 
 	s.Accounts.AddDeviceWitness(s.E2EE)
 	s.Accounts.AddProfileWitness(s.Rooms)
+	s.Accounts.AddUserWitness(s.Rooms)
 	s.Rooms.AddWitness(s.Ephemeral)
 	s.runs("database", s.DB.Run)
 	s.runs("control", s.runControl)

@@ -17,6 +17,8 @@ const (
 	TypeTag       = "m.tag"
 	TypeFullyRead = "m.fully_read"
 	TypePushRules = "m.push_rules"
+	// TypeInvitePermission is the user's, but the house obeys it.
+	TypeInvitePermission = "m.invite_permission_config"
 )
 
 const (

@@ -12,25 +12,42 @@ import (
 	"porchlight/server/web"
 )
 
+// inviteUserIn is also what inviteBy3PID takes: the two operations share their path.
 type inviteUserIn struct {
-	Room   matrix.RoomID `path:"roomId"`
-	User   matrix.UserID `json:"user_id"`
-	Medium string        `json:"medium"`
-	Reason string        `json:"reason"`
+	Room          matrix.RoomID `path:"roomId"`
+	User          matrix.UserID `json:"user_id"`
+	Reason        string        `json:"reason"`
+	Medium        *string       `json:"medium"`
+	Address       *string       `json:"address"`
+	IDServer      *string       `json:"id_server"`
+	IDAccessToken *string       `json:"id_access_token"`
 }
 
-// inviteUser: spec: client-server API, POST invite.
+// inviteUser: spec: client-server API, POST invite, in both of its forms.
 func (a *API) inviteUser(c *web.Call, tx *kv.WriteTx, in inviteUserIn) (web.Empty, error) {
-	if in.Medium != "" {
-		return web.Empty{}, noIdentityServer()
-	}
 	if in.User == "" {
-		return web.Empty{}, matrix.MissingParam("user_id says who is invited")
+		return web.Empty{}, a.inviteBy3PID(c, tx, in)
 	}
 	_, err := a.Rooms.SetMembership(tx, rooms.MemberArgs{
 		Room: in.Room, Sender: c.User, Device: c.Device, Target: in.User, Membership: "invite", Reason: in.Reason,
 	})
 	return web.Empty{}, err
+}
+
+// inviteBy3PID: spec: client-server API, POST invite, the form with a third-party
+// identifier. Only members hear that no identity server is trusted.
+func (a *API) inviteBy3PID(c *web.Call, tx *kv.WriteTx, in inviteUserIn) error {
+	for name, value := range map[string]*string{
+		"medium": in.Medium, "address": in.Address, "id_server": in.IDServer, "id_access_token": in.IDAccessToken,
+	} {
+		if value == nil {
+			return matrix.MissingParam("either user_id says who is invited, or medium, address, id_server and id_access_token do; " + name + " is missing")
+		}
+	}
+	if a.Rooms.Membership(tx, in.Room, c.User) != "join" {
+		return matrix.Forbidden("you are not in that room")
+	}
+	return noIdentityServer()
 }
 
 type joinRoomByIDIn struct {

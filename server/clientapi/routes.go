@@ -114,6 +114,13 @@ func (a *API) Routes() []web.Route {
 		// list_joined_rooms.yaml
 		{Op: "getJoinedRooms", Method: get, Path: "/_matrix/client/v3/joined_rooms", Access: web.User, Handler: web.Read(a.getJoinedRooms)},
 
+		// list_public_rooms.yaml
+		{Op: "getRoomVisibilityOnDirectory", Method: get, Path: "/_matrix/client/v3/directory/list/room/{roomId}", Access: web.Anyone, Handler: web.Read(a.getRoomVisibilityOnDirectory)},
+		{Op: "setRoomVisibilityOnDirectory", Method: put, Path: "/_matrix/client/v3/directory/list/room/{roomId}", Access: web.User, Handler: web.Write(a.setRoomVisibilityOnDirectory)},
+		// Not marked so, but open to strangers and costly.
+		{Op: "getPublicRooms", Method: get, Path: "/_matrix/client/v3/publicRooms", Access: web.Anyone, RateLimited: true, Handler: web.Read(a.getPublicRooms)},
+		{Op: "queryPublicRooms", Method: post, Path: "/_matrix/client/v3/publicRooms", Access: web.User, Handler: web.Read(a.queryPublicRooms)},
+
 		// login.yaml
 		{Op: "getLoginFlows", Method: get, Path: "/_matrix/client/v3/login", Access: web.Anyone, RateLimited: true, Handler: web.Plain(a.getLoginFlows)},
 		{Op: "login", Method: post, Path: "/_matrix/client/v3/login", Access: web.Anyone, RateLimited: true, Limit: web.Login, Handler: web.Plain(a.login)},
@@ -127,6 +134,9 @@ func (a *API) Routes() []web.Route {
 
 		// message_pagination.yaml
 		{Op: "getRoomEvents", Method: get, Path: "/_matrix/client/v3/rooms/{roomId}/messages", Access: web.User, Guests: true, Handler: web.Read(a.getRoomEvents)},
+
+		// mutual_rooms.yaml
+		{Op: "getMutualRooms", Method: get, Path: "/_matrix/client/v1/mutual_rooms", Access: web.User, RateLimited: true, Handler: web.Read(a.getMutualRooms)},
 
 		// password_management.yaml
 		{Op: "changePassword", Method: post, Path: "/_matrix/client/v3/account/password", Access: web.Optional, RateLimited: true, Limit: web.Login, Handler: web.Plain(a.changePassword)},
@@ -174,11 +184,20 @@ func (a *API) Routes() []web.Route {
 		// registration_tokens.yaml
 		{Op: "registrationTokenValidity", Method: get, Path: "/_matrix/client/v1/register/m.login.registration_token/validity", Access: web.Anyone, RateLimited: true, Limit: web.Registration, Handler: web.Read(a.registrationTokenValidity)},
 
+		// room_event_by_timestamp.yaml
+		{Op: "getEventByTimestamp", Method: get, Path: "/_matrix/client/v1/rooms/{roomId}/timestamp_to_event", Access: web.User, RateLimited: true, Handler: web.Read(a.getEventByTimestamp)},
+
 		// room_send.yaml
 		{Op: "sendMessage", Method: put, Path: "/_matrix/client/v3/rooms/{roomId}/send/{eventType}/{txnId}", Access: web.User, Once: true, MaxBody: maxEventBody, Handler: web.Write(a.sendMessage)},
 
 		// room_state.yaml
 		{Op: "setRoomStateWithKey", Method: put, Path: "/_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}", EmptyLast: true, Access: web.User, MaxBody: maxEventBody, Handler: web.Write(a.setRoomStateWithKey)},
+
+		// room_summary.yaml
+		{Op: "getRoomSummary", Method: get, Path: "/_matrix/client/v1/room_summary/{roomIdOrAlias}", Aliases: []string{"/_matrix/client/unstable/im.nheko.summary/summary/{roomIdOrAlias}"}, Access: web.Optional, RateLimited: true, Handler: web.Read(a.getRoomSummary)},
+
+		// room_upgrades.yaml
+		{Op: "upgradeRoom", Method: post, Path: "/_matrix/client/v3/rooms/{roomId}/upgrade", Access: web.User, Handler: web.Write(a.upgradeRoom)},
 
 		// rooms.yaml
 		{Op: "getOneRoomEvent", Method: get, Path: "/_matrix/client/v3/rooms/{roomId}/event/{eventId}", Access: web.User, Guests: true, Handler: web.Read(a.getOneRoomEvent)},
@@ -187,6 +206,9 @@ func (a *API) Routes() []web.Route {
 		{Op: "getMembersByRoom", Method: get, Path: "/_matrix/client/v3/rooms/{roomId}/members", Access: web.User, Guests: true, Handler: web.Read(a.getMembersByRoom)},
 		{Op: "getJoinedMembersByRoom", Method: get, Path: "/_matrix/client/v3/rooms/{roomId}/joined_members", Access: web.User, Handler: web.Read(a.getJoinedMembersByRoom)},
 
+		// space_hierarchy.yaml
+		{Op: "getSpaceHierarchy", Method: get, Path: "/_matrix/client/v1/rooms/{roomId}/hierarchy", Access: web.User, RateLimited: true, Handler: web.Read(a.getSpaceHierarchy)},
+
 		// sync.yaml
 		{Op: "sync", Method: get, Path: "/_matrix/client/v3/sync", Access: web.User, Guests: true, Handler: web.Plain(a.sync)},
 
@@ -194,6 +216,14 @@ func (a *API) Routes() []web.Route {
 		{Op: "getRoomTags", Method: get, Path: "/_matrix/client/v3/user/{userId}/rooms/{roomId}/tags", Access: web.User, Handler: web.Read(a.getRoomTags)},
 		{Op: "setRoomTag", Method: put, Path: "/_matrix/client/v3/user/{userId}/rooms/{roomId}/tags/{tag}", Access: web.User, Handler: web.Write(a.setRoomTag)},
 		{Op: "deleteRoomTag", Method: remove, Path: "/_matrix/client/v3/user/{userId}/rooms/{roomId}/tags/{tag}", Access: web.User, Handler: web.Write(a.deleteRoomTag)},
+
+		// third_party_lookup.yaml
+		{Op: "getProtocols", Method: get, Path: "/_matrix/client/v3/thirdparty/protocols", Access: web.User, Handler: web.Plain(a.getProtocols)},
+		{Op: "getProtocolMetadata", Method: get, Path: "/_matrix/client/v3/thirdparty/protocol/{protocol}", Access: web.User, Handler: web.Plain(a.getProtocolMetadata)},
+		{Op: "queryLocationByProtocol", Method: get, Path: "/_matrix/client/v3/thirdparty/location/{protocol}", Access: web.User, Handler: web.Plain(a.queryLocationByProtocol)},
+		{Op: "queryUserByProtocol", Method: get, Path: "/_matrix/client/v3/thirdparty/user/{protocol}", Access: web.User, Handler: web.Plain(a.queryUserByProtocol)},
+		{Op: "queryLocationByAlias", Method: get, Path: "/_matrix/client/v3/thirdparty/location", Access: web.User, Handler: web.Read(a.queryLocationByAlias)},
+		{Op: "queryUserByID", Method: get, Path: "/_matrix/client/v3/thirdparty/user", Access: web.User, Handler: web.Read(a.queryUserByID)},
 
 		// to_device.yaml
 		{Op: "sendToDevice", Method: put, Path: "/_matrix/client/v3/sendToDevice/{eventType}/{txnId}", Access: web.User, Guests: true, Once: true, MaxBody: maxKeysBody, Handler: web.Write(a.sendToDevice)},

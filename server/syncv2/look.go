@@ -157,7 +157,7 @@ func (l *looker) room(room matrix.RoomID, m rooms.Membership, n *roomNews) error
 	case "join":
 		return l.joined(room, m, n)
 	case "invite":
-		if fresh && !l.invitedByIgnored(room, m) {
+		if fresh && !l.unwanted(room, m) {
 			l.res.Rooms.Invite[room] = &InvitedRoom{l.stripped(room)}
 			l.res.news = true
 		}
@@ -184,7 +184,12 @@ func (l *looker) stripped(room matrix.RoomID) StrippedEvents {
 	return StrippedEvents{l.v.Rooms.StrippedState(l.r, room, l.q.Viewer.User)}
 }
 
-func (l *looker) invitedByIgnored(room matrix.RoomID, m rooms.Membership) bool {
+// unwanted says whether the user does not want to hear of an invitation: of any, or of
+// this sender's (spec: client-server API, invite permission and ignoring users).
+func (l *looker) unwanted(room matrix.RoomID, m rooms.Membership) bool {
+	if p := l.v.Rooms.People; p != nil && p.InvitesBlocked(l.r, l.q.Viewer.User) {
+		return true
+	}
 	e, ok := l.v.Rooms.EventAt(l.r, room, m.Position)
 	return ok && l.ignored[e.Sender]
 }
