@@ -6,7 +6,8 @@ import (
 )
 
 type deactivateAccountIn struct {
-	Erase bool `json:"erase"`
+	Erase          bool   `json:"erase"`
+	IdentityServer string `json:"id_server"` // there is none that anything could be bound at
 	uiaIn
 }
 

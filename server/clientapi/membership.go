@@ -51,8 +51,19 @@ func (a *API) inviteBy3PID(c *web.Call, tx *kv.WriteTx, in inviteUserIn) error {
 }
 
 type joinRoomByIDIn struct {
-	Room   matrix.RoomID `path:"roomId"`
-	Reason string        `json:"reason"`
+	Room   matrix.RoomID     `path:"roomId"`
+	Reason string            `json:"reason"`
+	Signed *thirdPartySigned `json:"third_party_signed"`
+}
+
+// thirdPartySigned is an identity server's word that the user owns the address that was
+// invited. It only has to be well-formed: who is invited needs no more of it, and who is
+// not cannot come in by it, since no identity server is asked.
+type thirdPartySigned struct {
+	User       matrix.UserID                `json:"mxid" required:"true"`
+	Sender     matrix.UserID                `json:"sender" required:"true"`
+	Token      string                       `json:"token" required:"true"`
+	Signatures map[string]map[string]string `json:"signatures" required:"true"`
 }
 
 // joinRoomById: spec: client-server API, POST rooms join.
@@ -61,8 +72,9 @@ func (a *API) joinRoomById(c *web.Call, tx *kv.WriteTx, in joinRoomByIDIn) (room
 }
 
 type joinRoomIn struct {
-	RoomOrAlias string `path:"roomIdOrAlias"`
-	Reason      string `json:"reason"`
+	RoomOrAlias string            `path:"roomIdOrAlias"`
+	Reason      string            `json:"reason"`
+	Signed      *thirdPartySigned `json:"third_party_signed"`
 }
 
 // joinRoom: spec: client-server API, POST join.

@@ -64,6 +64,9 @@ type setReadMarkerIn struct {
 // setReadMarker: spec: client-server API, POST read_markers.
 func (a *API) setReadMarker(c *web.Call, in setReadMarkerIn) (web.Empty, error) {
 	err := a.DB.View(c.Ctx, func(tx *kv.ReadTx) error {
+		if a.Rooms.Membership(tx, in.Room, c.User) != "join" {
+			return matrix.Forbidden("you are not in that room")
+		}
 		for kind, event := range map[string]matrix.EventID{ephemeral.Read: in.Read, ephemeral.ReadPrivate: in.Private} {
 			if event == "" {
 				continue

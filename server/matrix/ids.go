@@ -187,12 +187,8 @@ func checkID(what, s string, sigil byte, needServer bool) error {
 		}
 		return nil
 	}
-	if needServer {
-		if _, err := ParseServerName(host); err != nil {
-			return err
-		}
-	}
-	return nil
+	_, err := ParseServerName(host)
+	return err
 }
 
 // cleanText is valid UTF-8 without NUL and other control characters.

@@ -13,7 +13,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"porchlight/server/matrix"
 )
@@ -226,9 +225,6 @@ func (f *textField) fromQuery(v reflect.Value, values []string) error {
 				v.Set(reflect.MakeSlice(v.Type(), len(values), len(values)))
 			}
 			at = v.Index(i)
-		}
-		if !utf8.ValidString(s) {
-			return f.invalid("query", matrix.InvalidParam("it is not valid UTF-8."))
 		}
 		if err := f.set(at, s); err != nil {
 			return f.invalid("query", err)

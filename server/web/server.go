@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"porchlight/kv"
 	"porchlight/server/matrix"
@@ -199,6 +200,11 @@ func (x *exchange) run() (err error) {
 	defer recoverTo(&err)
 	if x.query, err = url.ParseQuery(x.call.R.URL.RawQuery); err != nil {
 		return matrix.InvalidParam("The query string is not valid percent-encoding.")
+	}
+	for name, values := range x.query {
+		if !utf8.ValidString(name + strings.Join(values, "")) {
+			return matrix.InvalidParam("The query string is not valid UTF-8.")
+		}
 	}
 	x.token = accessToken(x.call.R, x.query)
 	if i := x.op.param("txnId"); i >= 0 {
