@@ -84,7 +84,7 @@ func (s *Server) one(t *testing.T, c *Case) {
 }
 
 // checkTraces compares what was written with what should have been.
-func (s *Server) checkTraces(t *testing.T, c *Case, before traces) {
+func (s *Server) checkTraces(t testing.TB, c *Case, before traces) {
 	t.Helper()
 	after := s.traces()
 	rows := int(after.position - before.position)
@@ -176,4 +176,17 @@ func pick(t testing.TB, body []byte, at string) string {
 		t.Fatal(err)
 	}
 	return string(raw)
+}
+
+// Refused asks what has to be refused: with a 4xx and an errcode, and nothing written.
+func (s *Server) Refused(t testing.TB, token, method, path, body string) *Response {
+	t.Helper()
+	before := s.traces()
+	r := s.AskIn(t.Context(), t, token, method, path, strings.NewReader(body))
+	if r.Status < 400 || r.Status > 499 || r.Errcode() == "" {
+		t.Errorf("%s %s %s: %d %s, want a refusal", method, path, shorten([]byte(body)), r.Status, shorten(r.Body))
+	} else {
+		s.checkTraces(t, &Case{Status: r.Status}, before)
+	}
+	return r
 }
