@@ -26,7 +26,7 @@ type room struct {
 // an earlier one, if its row says so; nothing may import upwards.
 var (
 	ground  = []string{"kv", "server/matrix"}
-	rules   = []string{"server/roomver", "server/pdu", "server/eventauth"}
+	rules   = []string{"server/roomver", "server/pdu", "server/eventauth", "server/pushrule"}
 	keepers = []string{
 		"server/setup", "server/changes", "server/accounts", "server/rooms",
 		"server/history", "server/ephemeral", "server/e2ee", "server/push",
@@ -52,6 +52,7 @@ var house = map[string]room{
 	"server/roomver":   {ours: []string{"server/matrix"}},
 	"server/pdu":       {ours: []string{"server/matrix", "server/roomver"}},
 	"server/eventauth": {ours: []string{"server/matrix", "server/roomver", "server/pdu"}},
+	"server/pushrule":  {ours: []string{"server/matrix"}},
 
 	"server/setup":     {ours: upTo("server/setup")},
 	"server/changes":   {ours: upTo("server/changes")},

@@ -7,11 +7,12 @@ import (
 
 	"porchlight/kv"
 	"porchlight/server/push"
+	"porchlight/server/pushrule"
 	"porchlight/server/web"
 )
 
 type getPushRulesOut struct {
-	Global push.Ruleset `json:"global"`
+	Global pushrule.Ruleset `json:"global"`
 }
 
 // getPushRules: spec: client-server API, GET pushrules.
@@ -20,7 +21,7 @@ func (a *API) getPushRules(c *web.Call, tx *kv.ReadTx, _ web.Empty) (getPushRule
 }
 
 // getPushRulesGlobal: spec: client-server API, GET pushrules/global.
-func (a *API) getPushRulesGlobal(c *web.Call, tx *kv.ReadTx, _ web.Empty) (push.Ruleset, error) {
+func (a *API) getPushRulesGlobal(c *web.Call, tx *kv.ReadTx, _ web.Empty) (pushrule.Ruleset, error) {
 	return a.Push.Rules(tx, c.User), nil
 }
 
@@ -30,7 +31,7 @@ type pushRuleIn struct {
 }
 
 // getPushRule: spec: client-server API, GET pushrules/global/{kind}/{ruleId}.
-func (a *API) getPushRule(c *web.Call, tx *kv.ReadTx, in pushRuleIn) (push.Rule, error) {
+func (a *API) getPushRule(c *web.Call, tx *kv.ReadTx, in pushRuleIn) (pushrule.Rule, error) {
 	return a.Push.Rule(tx, c.User, in.Kind, in.ID)
 }
 
@@ -45,7 +46,7 @@ type setPushRuleIn struct {
 
 // setPushRule: spec: client-server API, PUT pushrules/global/{kind}/{ruleId}.
 func (a *API) setPushRule(c *web.Call, tx *kv.WriteTx, in setPushRuleIn) (web.Empty, error) {
-	rule := push.Rule{ID: in.ID, Actions: in.Actions, Conditions: in.Conditions, Pattern: in.Pattern}
+	rule := pushrule.Rule{ID: in.ID, Actions: in.Actions, Conditions: in.Conditions, Pattern: in.Pattern}
 	return web.Empty{}, a.Push.SetRule(tx, c.User, in.Kind, rule, push.Place{Before: in.Before, After: in.After})
 }
 

@@ -10,19 +10,8 @@ import (
 	"porchlight/kv"
 	"porchlight/server/changes"
 	"porchlight/server/matrix"
+	"porchlight/server/pushrule"
 )
-
-// The kinds of rules, the most important first.
-const (
-	Override  = "override"
-	Content   = "content"
-	Room      = "room"
-	Sender    = "sender"
-	Underride = "underride"
-)
-
-// Kinds are all kinds, the most important first.
-var Kinds = []string{Override, Content, Room, Sender, Underride}
 
 const (
 	// MaxRules is how many rules of all kinds a user may add.
@@ -30,48 +19,13 @@ const (
 	// maxRule is the size of a rule's conditions or actions in bytes.
 	maxRule = 8 << 10
 	// maxPattern is the length of a pattern or of a rule's name in bytes.
-	maxPattern = 1024
+	maxPattern = pushrule.MaxPattern
 )
-
-// Rule is a push rule as clients see it (spec: PushRule).
-type Rule struct {
-	ID         string          `json:"rule_id" cbor:"1,keyasint"`
-	Default    bool            `json:"default" cbor:"-"`
-	Enabled    bool            `json:"enabled" cbor:"2,keyasint,omitempty"`
-	Actions    json.RawMessage `json:"actions" cbor:"3,keyasint"`
-	Conditions json.RawMessage `json:"conditions,omitempty" cbor:"4,keyasint,omitempty"`
-	Pattern    *string         `json:"pattern,omitempty" cbor:"5,keyasint,omitempty"`
-}
-
-// Ruleset is the rules of a user by kind, each in order of importance.
-type Ruleset struct {
-	Override  []Rule `json:"override"`
-	Content   []Rule `json:"content"`
-	Room      []Rule `json:"room"`
-	Sender    []Rule `json:"sender"`
-	Underride []Rule `json:"underride"`
-}
-
-func (s *Ruleset) kind(name string) *[]Rule {
-	switch name {
-	case Override:
-		return &s.Override
-	case Content:
-		return &s.Content
-	case Room:
-		return &s.Room
-	case Sender:
-		return &s.Sender
-	case Underride:
-		return &s.Underride
-	}
-	return nil
-}
 
 // rulesRow is what a user changed.
 type rulesRow struct {
-	Own     map[string][]Rule `cbor:"1,keyasint,omitempty"` // by kind, in order
-	Changed map[string]change `cbor:"2,keyasint,omitempty"` // predefined rules, by rule ID
+	Own     map[string][]pushrule.Rule `cbor:"1,keyasint,omitempty"` // by kind, in order
+	Changed map[string]change          `cbor:"2,keyasint,omitempty"` // predefined rules, by rule ID
 }
 
 // change is what a user changed of a predefined rule.
@@ -94,17 +48,17 @@ func New(db *kv.DB, c *changes.Keeper) *Keeper {
 }
 
 // Rules are all rules of a user.
-func (k *Keeper) Rules(r kv.Reader, user matrix.UserID) Ruleset {
+func (k *Keeper) Rules(r kv.Reader, user matrix.UserID) pushrule.Ruleset {
 	row, _ := k.rules.Get(r, user)
 	return row.rules(user)
 }
 
-func (row rulesRow) rules(user matrix.UserID) Ruleset {
-	var all Ruleset
-	defaults := predefined(user)
-	for _, kind := range Kinds {
-		into := all.kind(kind)
-		*into = append([]Rule{}, row.Own[kind]...)
+func (row rulesRow) rules(user matrix.UserID) pushrule.Ruleset {
+	var all pushrule.Ruleset
+	defaults := pushrule.Predefined(user)
+	for _, kind := range pushrule.Kinds() {
+		into := all.Kind(kind)
+		*into = append([]pushrule.Rule{}, row.Own[kind]...)
 		for _, rule := range defaults[kind] {
 			rule.Default = true
 			if c, ok := row.Changed[rule.ID]; ok {
@@ -115,7 +69,7 @@ func (row rulesRow) rules(user matrix.UserID) Ruleset {
 					rule.Actions = c.Actions
 				}
 			}
-			if rule.ID == master {
+			if rule.ID == pushrule.Master {
 				*into = slices.Insert(*into, 0, rule)
 			} else {
 				*into = append(*into, rule)
@@ -127,7 +81,7 @@ func (row rulesRow) rules(user matrix.UserID) Ruleset {
 
 // Content is the content of the m.push_rules account data of a user.
 func (k *Keeper) Content(r kv.Reader, user matrix.UserID) (json.RawMessage, error) {
-	raw, err := json.Marshal(map[string]Ruleset{"global": k.Rules(r, user)})
+	raw, err := json.Marshal(map[string]pushrule.Ruleset{"global": k.Rules(r, user)})
 	if err != nil {
 		return nil, fmt.Errorf("push rules of %s: %w", user, err)
 	}
@@ -136,26 +90,26 @@ func (k *Keeper) Content(r kv.Reader, user matrix.UserID) (json.RawMessage, erro
 
 // Rule is one rule. The errors are M_INVALID_PARAM for a kind that there is not, and
 // M_NOT_FOUND.
-func (k *Keeper) Rule(r kv.Reader, user matrix.UserID, kind, id string) (Rule, error) {
+func (k *Keeper) Rule(r kv.Reader, user matrix.UserID, kind, id string) (pushrule.Rule, error) {
 	all := k.Rules(r, user)
-	rules := all.kind(kind)
+	rules := all.Kind(kind)
 	if rules == nil {
-		return Rule{}, noSuchKind()
+		return pushrule.Rule{}, noSuchKind()
 	}
 	if i := index(*rules, id); i >= 0 {
 		return (*rules)[i], nil
 	}
-	return Rule{}, notFound()
+	return pushrule.Rule{}, notFound()
 }
 
 func noSuchKind() error {
-	return matrix.InvalidParam("the kind of a push rule is one of " + strings.Join(Kinds, ", "))
+	return matrix.InvalidParam("the kind of a push rule is one of " + strings.Join(pushrule.Kinds(), ", "))
 }
 
 func notFound() error { return matrix.NotFound("there is no such push rule") }
 
-func index(rules []Rule, id string) int {
-	return slices.IndexFunc(rules, func(rule Rule) bool { return rule.ID == id })
+func index(rules []pushrule.Rule, id string) int {
+	return slices.IndexFunc(rules, func(rule pushrule.Rule) bool { return rule.ID == id })
 }
 
 // Place says where a rule goes: right before or right behind another own rule of its
@@ -165,13 +119,13 @@ type Place struct{ Before, After string }
 // SetRule adds or replaces an own rule (spec: setPushRule). A new rule is enabled. The
 // errors are M_INVALID_PARAM, M_MISSING_PARAM and M_BAD_JSON for a rule of the wrong form,
 // M_UNKNOWN for a place that there is not, M_TOO_LARGE.
-func (k *Keeper) SetRule(tx *kv.WriteTx, user matrix.UserID, kind string, rule Rule, at Place) error {
+func (k *Keeper) SetRule(tx *kv.WriteTx, user matrix.UserID, kind string, rule pushrule.Rule, at Place) error {
 	if err := checkRule(kind, &rule); err != nil {
 		return err
 	}
 	row, _ := k.rules.Get(tx, user)
 	if row.Own == nil {
-		row.Own = map[string][]Rule{}
+		row.Own = map[string][]pushrule.Rule{}
 	}
 	rules := slices.Clone(row.Own[kind])
 	rule.Enabled, rule.Default = true, false
@@ -208,7 +162,7 @@ func unknownPlace(id string) error {
 	return matrix.Unknown(400, fmt.Sprintf("there is no push rule %.64q of yours to put it before or after", id))
 }
 
-func (k *Keeper) store(tx *kv.WriteTx, user matrix.UserID, row rulesRow, kind string, rules []Rule) error {
+func (k *Keeper) store(tx *kv.WriteTx, user matrix.UserID, row rulesRow, kind string, rules []pushrule.Rule) error {
 	row.Own[kind] = rules
 	k.put(tx, user, row)
 	return nil
@@ -221,8 +175,8 @@ func (k *Keeper) put(tx *kv.WriteTx, user matrix.UserID, row rulesRow) {
 }
 
 // checkRule looks at a rule that a client wants to add.
-func checkRule(kind string, rule *Rule) error {
-	if !slices.Contains(Kinds, kind) {
+func checkRule(kind string, rule *pushrule.Rule) error {
+	if !slices.Contains(pushrule.Kinds(), kind) {
 		return noSuchKind()
 	}
 	switch {
@@ -236,19 +190,19 @@ func checkRule(kind string, rule *Rule) error {
 	if err := checkActions(rule.Actions); err != nil {
 		return err
 	}
-	if kind != Content {
+	if kind != pushrule.Content {
 		rule.Pattern = nil
 	} else if rule.Pattern == nil {
 		return matrix.MissingParam("a content rule needs a pattern")
 	} else if len(*rule.Pattern) > maxPattern {
 		return matrix.TooLarge(fmt.Sprintf("a pattern may have at most %d bytes", maxPattern))
 	}
-	if kind != Override && kind != Underride {
+	if kind != pushrule.Override && kind != pushrule.Underride {
 		rule.Conditions = nil
 		return nil
 	}
 	if len(rule.Conditions) == 0 || string(rule.Conditions) == "null" {
-		rule.Conditions = raw(`[]`)
+		rule.Conditions = json.RawMessage(`[]`)
 	}
 	return checkConditions(rule.Conditions)
 }
@@ -326,7 +280,7 @@ func (k *Keeper) SetEnabled(tx *kv.WriteTx, user matrix.UserID, kind, id string,
 		return err
 	}
 	k.edit(tx, user, kind, rule,
-		func(own *Rule) { own.Enabled = enabled },
+		func(own *pushrule.Rule) { own.Enabled = enabled },
 		func(c *change) { c.Enabled = &enabled })
 	return nil
 }
@@ -345,12 +299,12 @@ func (k *Keeper) SetActions(tx *kv.WriteTx, user matrix.UserID, kind, id string,
 		return nil
 	}
 	k.edit(tx, user, kind, rule,
-		func(own *Rule) { own.Actions = actions },
+		func(own *pushrule.Rule) { own.Actions = actions },
 		func(c *change) { c.Actions = actions })
 	return nil
 }
 
-func (k *Keeper) edit(tx *kv.WriteTx, user matrix.UserID, kind string, rule Rule, own func(*Rule), predefined func(*change)) {
+func (k *Keeper) edit(tx *kv.WriteTx, user matrix.UserID, kind string, rule pushrule.Rule, own func(*pushrule.Rule), predefined func(*change)) {
 	row, _ := k.rules.Get(tx, user)
 	if !rule.Default {
 		own(&row.Own[kind][index(row.Own[kind], rule.ID)])

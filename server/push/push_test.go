@@ -10,6 +10,7 @@ import (
 	"porchlight/kv/kvtest"
 	"porchlight/server/changes"
 	"porchlight/server/matrix"
+	"porchlight/server/pushrule"
 )
 
 const alice matrix.UserID = "@alice:example.org"
@@ -21,6 +22,8 @@ type fixture struct {
 	k  *Keeper
 }
 
+func raw(s string) json.RawMessage { return json.RawMessage(s) }
+
 func setUp(t *testing.T) *fixture {
 	db := kvtest.Open(t)
 	c, err := changes.New(t.Context(), db)
@@ -30,7 +33,7 @@ func setUp(t *testing.T) *fixture {
 	return &fixture{t, db, c, New(db, c)}
 }
 
-func (f *fixture) rules() (all Ruleset) {
+func (f *fixture) rules() (all pushrule.Ruleset) {
 	f.Helper()
 	kvtest.View(f, f.db, func(tx *kv.ReadTx) { all = f.k.Rules(tx, alice) })
 	return all
@@ -44,13 +47,13 @@ func (f *fixture) set(kind, id string, at Place) {
 	f.Helper()
 	pattern := "cake"
 	if err := f.do(func(tx *kv.WriteTx) error {
-		return f.k.SetRule(tx, alice, kind, Rule{ID: id, Actions: raw(`["notify"]`), Pattern: &pattern}, at)
+		return f.k.SetRule(tx, alice, kind, pushrule.Rule{ID: id, Actions: raw(`["notify"]`), Pattern: &pattern}, at)
 	}); err != nil {
 		f.Fatal(err)
 	}
 }
 
-func names(rules []Rule) string {
+func names(rules []pushrule.Rule) string {
 	var all []string
 	for _, r := range rules {
 		all = append(all, strings.TrimPrefix(r.ID, ".m.rule."))
@@ -71,7 +74,7 @@ func TestPredefinedRulesInTheStandardsOrder(t *testing.T) {
 		t.Error("kinds without rules have to be empty lists")
 	}
 	for _, rule := range slices.Concat(all.Override, all.Underride) {
-		if !rule.Default || rule.Enabled == (rule.ID == master) {
+		if !rule.Default || rule.Enabled == (rule.ID == pushrule.Master) {
 			t.Errorf("%+v", rule)
 		}
 		if err := checkActions(rule.Actions); err != nil {
@@ -91,20 +94,20 @@ func TestPredefinedRulesInTheStandardsOrder(t *testing.T) {
 
 func TestOwnRulesComeBeforeThePredefined(t *testing.T) {
 	f := setUp(t)
-	f.set(Override, "a", Place{})
-	f.set(Override, "b", Place{})
-	f.set(Override, "c", Place{After: "b"})
-	f.set(Override, "d", Place{Before: "a"})
+	f.set(pushrule.Override, "a", Place{})
+	f.set(pushrule.Override, "b", Place{})
+	f.set(pushrule.Override, "c", Place{After: "b"})
+	f.set(pushrule.Override, "d", Place{Before: "a"})
 	if got := names(f.rules().Override); !strings.HasPrefix(got, "master b c d a suppress_notices") {
 		t.Error(got)
 	}
-	f.set(Override, "c", Place{}) // stays
-	f.set(Override, "a", Place{Before: "b", After: "c"})
+	f.set(pushrule.Override, "c", Place{}) // stays
+	f.set(pushrule.Override, "a", Place{Before: "b", After: "c"})
 	if got := names(f.rules().Override); !strings.HasPrefix(got, "master a b c d suppress_notices") {
 		t.Error(got)
 	}
 	before := f.c.Published()
-	if err := f.do(func(tx *kv.WriteTx) error { return f.k.DeleteRule(tx, alice, Override, "b") }); err != nil {
+	if err := f.do(func(tx *kv.WriteTx) error { return f.k.DeleteRule(tx, alice, pushrule.Override, "b") }); err != nil {
 		t.Fatal(err)
 	}
 	kvtest.View(t, f.db, func(tx *kv.ReadTx) {
@@ -121,8 +124,8 @@ func TestOwnRulesComeBeforeThePredefined(t *testing.T) {
 
 func TestEnablingAndActions(t *testing.T) {
 	f := setUp(t)
-	f.set(Content, "cake", Place{})
-	get := func(kind, id string) (rule Rule) {
+	f.set(pushrule.Content, "cake", Place{})
+	get := func(kind, id string) (rule pushrule.Rule) {
 		kvtest.View(t, f.db, func(tx *kv.ReadTx) {
 			var err error
 			if rule, err = f.k.Rule(tx, alice, kind, id); err != nil {
@@ -131,7 +134,7 @@ func TestEnablingAndActions(t *testing.T) {
 		})
 		return rule
 	}
-	for kind, id := range map[string]string{Content: "cake", Underride: ".m.rule.message"} {
+	for kind, id := range map[string]string{pushrule.Content: "cake", pushrule.Underride: ".m.rule.message"} {
 		for _, enabled := range []bool{false, true, false} {
 			if err := f.do(func(tx *kv.WriteTx) error { return f.k.SetEnabled(tx, alice, kind, id, enabled) }); err != nil {
 				t.Fatal(err)
@@ -149,8 +152,8 @@ func TestEnablingAndActions(t *testing.T) {
 			t.Errorf("%+v", rule)
 		}
 	}
-	f.set(Content, "cake", Place{})
-	if get(Content, "cake").Enabled {
+	f.set(pushrule.Content, "cake", Place{})
+	if get(pushrule.Content, "cake").Enabled {
 		t.Error("changing a disabled rule enabled it")
 	}
 }
@@ -161,24 +164,24 @@ func TestRefusedRules(t *testing.T) {
 	short := "x"
 	for name, c := range map[string]struct {
 		kind string
-		rule Rule
+		rule pushrule.Rule
 		at   Place
 		code string
 	}{
-		"kind":            {"overdrive", Rule{ID: "a", Actions: raw(`[]`)}, Place{}, "M_INVALID_PARAM"},
-		"predefined":      {Override, Rule{ID: ".a", Actions: raw(`[]`)}, Place{}, "M_INVALID_PARAM"},
-		"slash":           {Override, Rule{ID: "a/b", Actions: raw(`[]`)}, Place{}, "M_INVALID_PARAM"},
-		"backslash":       {Override, Rule{ID: `a\b`, Actions: raw(`[]`)}, Place{}, "M_INVALID_PARAM"},
-		"long name":       {Override, Rule{ID: long, Actions: raw(`[]`)}, Place{}, "M_INVALID_PARAM"},
-		"no actions":      {Override, Rule{ID: "a"}, Place{}, "M_BAD_JSON"},
-		"action":          {Override, Rule{ID: "a", Actions: raw(`["explode"]`)}, Place{}, "M_INVALID_PARAM"},
-		"number":          {Override, Rule{ID: "a", Actions: raw(`[7]`)}, Place{}, "M_BAD_JSON"},
-		"tweak":           {Override, Rule{ID: "a", Actions: raw(`[{}]`)}, Place{}, "M_INVALID_PARAM"},
-		"condition":       {Override, Rule{ID: "a", Actions: raw(`[]`), Conditions: raw(`[{}]`)}, Place{}, "M_MISSING_PARAM"},
-		"no pattern":      {Content, Rule{ID: "a", Actions: raw(`[]`)}, Place{}, "M_MISSING_PARAM"},
-		"long pattern":    {Content, Rule{ID: "a", Actions: raw(`[]`), Pattern: &long}, Place{}, "M_TOO_LARGE"},
-		"unknown before":  {Content, Rule{ID: "a", Actions: raw(`[]`), Pattern: &short}, Place{Before: "b"}, "M_UNKNOWN"},
-		"predefined next": {Override, Rule{ID: "a", Actions: raw(`[]`)}, Place{After: master}, "M_UNKNOWN"},
+		"kind":            {"overdrive", pushrule.Rule{ID: "a", Actions: raw(`[]`)}, Place{}, "M_INVALID_PARAM"},
+		"predefined":      {pushrule.Override, pushrule.Rule{ID: ".a", Actions: raw(`[]`)}, Place{}, "M_INVALID_PARAM"},
+		"slash":           {pushrule.Override, pushrule.Rule{ID: "a/b", Actions: raw(`[]`)}, Place{}, "M_INVALID_PARAM"},
+		"backslash":       {pushrule.Override, pushrule.Rule{ID: `a\b`, Actions: raw(`[]`)}, Place{}, "M_INVALID_PARAM"},
+		"long name":       {pushrule.Override, pushrule.Rule{ID: long, Actions: raw(`[]`)}, Place{}, "M_INVALID_PARAM"},
+		"no actions":      {pushrule.Override, pushrule.Rule{ID: "a"}, Place{}, "M_BAD_JSON"},
+		"action":          {pushrule.Override, pushrule.Rule{ID: "a", Actions: raw(`["explode"]`)}, Place{}, "M_INVALID_PARAM"},
+		"number":          {pushrule.Override, pushrule.Rule{ID: "a", Actions: raw(`[7]`)}, Place{}, "M_BAD_JSON"},
+		"tweak":           {pushrule.Override, pushrule.Rule{ID: "a", Actions: raw(`[{}]`)}, Place{}, "M_INVALID_PARAM"},
+		"condition":       {pushrule.Override, pushrule.Rule{ID: "a", Actions: raw(`[]`), Conditions: raw(`[{}]`)}, Place{}, "M_MISSING_PARAM"},
+		"no pattern":      {pushrule.Content, pushrule.Rule{ID: "a", Actions: raw(`[]`)}, Place{}, "M_MISSING_PARAM"},
+		"long pattern":    {pushrule.Content, pushrule.Rule{ID: "a", Actions: raw(`[]`), Pattern: &long}, Place{}, "M_TOO_LARGE"},
+		"unknown before":  {pushrule.Content, pushrule.Rule{ID: "a", Actions: raw(`[]`), Pattern: &short}, Place{Before: "b"}, "M_UNKNOWN"},
+		"predefined next": {pushrule.Override, pushrule.Rule{ID: "a", Actions: raw(`[]`)}, Place{After: pushrule.Master}, "M_UNKNOWN"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := f.do(func(tx *kv.WriteTx) error { return f.k.SetRule(tx, alice, c.kind, c.rule, c.at) })
@@ -188,8 +191,8 @@ func TestRefusedRules(t *testing.T) {
 		})
 	}
 	for name, err := range map[string]error{
-		"M_NOT_FOUND":     f.do(func(tx *kv.WriteTx) error { return f.k.DeleteRule(tx, alice, Room, "x") }),
-		"M_INVALID_PARAM": f.do(func(tx *kv.WriteTx) error { return f.k.DeleteRule(tx, alice, Override, master) }),
+		"M_NOT_FOUND":     f.do(func(tx *kv.WriteTx) error { return f.k.DeleteRule(tx, alice, pushrule.Room, "x") }),
+		"M_INVALID_PARAM": f.do(func(tx *kv.WriteTx) error { return f.k.DeleteRule(tx, alice, pushrule.Override, pushrule.Master) }),
 	} {
 		if !matrix.IsCode(err, name) {
 			t.Errorf("got %v, want %s", err, name)

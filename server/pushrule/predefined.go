@@ -1,4 +1,4 @@
-package push
+package pushrule
 
 import (
 	"encoding/json"
@@ -6,15 +6,19 @@ import (
 	"porchlight/server/matrix"
 )
 
-// master is the rule that goes before all others, own ones as well.
-const master = ".m.rule.master"
+// Master is the rule that goes before all others, own ones as well.
+const Master = ".m.rule.master"
 
-// predefined is the server-default rules for a user, in the standard's order
+// Predefined is the server-default rules for a user by kind, in the standard's order
 // (spec: push notifications, predefined rules).
-func predefined(user matrix.UserID) map[string][]Rule {
+//
+// The rules that looked for names and "@room" in the text (.m.rule.contains_display_name,
+// .m.rule.contains_user_name, .m.rule.roomnotif) are not among them: version 1.17 of the
+// standard removed them. Clients that know them from older servers may miss them aloud.
+func Predefined(user matrix.UserID) map[string][]Rule {
 	return map[string][]Rule{
 		Override: {
-			{ID: master, Conditions: raw(`[]`), Actions: raw(`[]`)},
+			{ID: Master, Conditions: raw(`[]`), Actions: raw(`[]`)},
 			on(".m.rule.suppress_notices", `[{"kind":"event_match","key":"content.msgtype","pattern":"m.notice"}]`, `[]`),
 			on(".m.rule.invite_for_me", `[{"kind":"event_match","key":"type","pattern":"m.room.member"},{"kind":"event_match","key":"content.membership","pattern":"invite"},{"kind":"event_match","key":"state_key","pattern":`+text(user)+`}]`, `["notify",{"set_tweak":"sound","value":"default"}]`),
 			on(".m.rule.member_event", `[{"kind":"event_match","key":"type","pattern":"m.room.member"}]`, `[]`),
