@@ -68,6 +68,10 @@ var (
 	PublicRooms  = &Keyspace{38, "public_rooms", parts("room", Text), "server/rooms", main, "that a room is in the directory"}
 	Relations    = &Keyspace{39, "relations", parts("event", Text, "position", Number), "server/history", main, "an event that relates to this one"}
 
+	// reports and notices.
+	Reports     = &Keyspace{46, "reports", parts("number", Number), "server/reports", main, "what somebody reported as inappropriate"}
+	NoticeRooms = &Keyspace{47, "notice_rooms", parts("user", Text), "server/notices", main, "the room in which the house writes to a user"}
+
 	// ephemeral.
 	Receipts = &Keyspace{50, "receipts", parts("room", Text, "user", Text, "type", Text, "thread", Text), "server/ephemeral", main, "how far a user has read"}
 
@@ -100,7 +104,7 @@ func Ledger() []*Keyspace {
 		Users, Devices, AccessTokens, RefreshTokens, DeviceTokens, AccountData, Filters,
 		OnceAnswers, RegTokens, Threepids, LoginTokens,
 		Rooms, Events, EventIDs, State, StateHistory, Memberships, Aliases, RoomAliases, PublicRooms, Relations,
-		Receipts,
+		Reports, NoticeRooms, Receipts,
 		DeviceKeys, OneTimeKeys, FallbackKeys, CrossSigning, KeySignatures, ToDevice, KeyCounts, BackupVersion, BackupKeys,
 		PushRules, MediaItems, MediaBlobs, BoardSettings,
 	}

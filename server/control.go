@@ -32,6 +32,7 @@ type Order struct {
 	Uses       uint32        `json:"uses,omitempty"`    // 0: any number
 	Life       time.Duration `json:"life_ns,omitempty"` // 0: for ever
 	Repair     bool          `json:"repair,omitempty"`  // of "check"
+	Report     uint64        `json:"report,omitempty"`  // a report's number
 }
 
 // maxOrder is the largest order in bytes.

@@ -30,6 +30,7 @@ var (
 	keepers = []string{
 		"server/setup", "server/changes", "server/accounts", "server/rooms",
 		"server/history", "server/ephemeral", "server/e2ee", "server/push",
+		"server/notices", "server/reports",
 	}
 	views = []string{"server/syncv2"}
 )
@@ -62,6 +63,9 @@ var house = map[string]room{
 	"server/ephemeral": {ours: upTo("server/ephemeral")},
 	"server/e2ee":      {ours: upTo("server/e2ee")},
 	"server/push":      {ours: upTo("server/push")},
+
+	"server/notices": {ours: upTo("server/notices")},
+	"server/reports": {ours: upTo("server/reports")},
 
 	"media":       {ours: join(ground, "media/thumb"), outside: []string{"go.etcd.io/bbolt", "github.com/gabriel-vasile/mimetype"}},
 	"media/thumb": {outside: []string{"golang.org/x/image"}},

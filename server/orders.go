@@ -24,6 +24,8 @@ func (s *Server) Do(ctx context.Context, o Order) ([]string, error) {
 		"token add":       s.orderTokenAdd,
 		"token list":      s.orderTokenList,
 		"token remove":    s.orderTokenRemove,
+		"report list":     s.orderReportList,
+		"report remove":   s.orderReportRemove,
 		"check":           s.orderCheck,
 		"identity":        s.orderIdentity,
 	}

@@ -17,7 +17,9 @@ import (
 	"porchlight/server/e2ee"
 	"porchlight/server/ephemeral"
 	"porchlight/server/history"
+	"porchlight/server/notices"
 	"porchlight/server/push"
+	"porchlight/server/reports"
 	"porchlight/server/rooms"
 	"porchlight/server/setup"
 	"porchlight/server/syncv2"
@@ -37,6 +39,8 @@ type Server struct {
 	E2EE      *e2ee.Keeper
 	Push      *push.Keeper
 	Media     *media.Keeper
+	Notices   *notices.Keeper
+	Reports   *reports.Keeper
 	Handler   http.Handler // all doors
 	board     *board       // nil: there is none
 	closing   chan struct{}
@@ -112,6 +116,10 @@ func (s *Server) keepers(ctx context.Context) (err error) {
 
 	s.Accounts.AddDeviceWitness(s.E2EE)
 	s.Accounts.AddProfileWitness(s.Rooms)
+	s.Notices = notices.New(notices.Config{DB: s.DB, Setup: s.Setup, Accounts: s.Accounts, Rooms: s.Rooms})
+	s.Reports = reports.New(reports.Config{DB: s.DB, Now: c.Now, Witness: s})
+	s.Rooms.AddWitness(s.Notices)
+	s.Accounts.AddUserWitness(s.Notices) // before the rooms, which make the user leave
 	s.Accounts.AddUserWitness(s.Rooms)
 	s.Rooms.AddWitness(s.Ephemeral)
 	s.runs("database", s.DB.Run)
@@ -135,7 +143,7 @@ func (s *Server) doors() error {
 	})
 	api := clientapi.New(clientapi.Config{
 		DB: s.DB, Accounts: s.Accounts, Rooms: s.Rooms, History: s.History, Ephemeral: s.Ephemeral,
-		E2EE: s.E2EE, Push: s.Push, Sync: views, Media: s.Media,
+		E2EE: s.E2EE, Push: s.Push, Sync: views, Media: s.Media, Reports: s.Reports,
 		Registration: clientapi.Registration(c.Registration), SharedSecret: c.SharedSecret,
 		PublicURL: c.PublicURL, RoomVersion: c.RoomVersion,
 	})

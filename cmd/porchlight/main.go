@@ -26,6 +26,7 @@ type cli struct {
 	Setup   setupCmd   `cmd:"" help:"Prepare the data folder: server name, owner. Without it the first start prints a claim link."`
 	User    userCmd    `cmd:"" help:"Accounts: add, list, passwd, deactivate."`
 	Token   tokenCmd   `cmd:"" help:"Registration tokens: add, list, remove."`
+	Report  reportCmd  `cmd:"" help:"What users report as inappropriate: list, remove."`
 	Backup  backupCmd  `cmd:"" help:"Write everything into one file, while the house goes on."`
 	Restore restoreCmd `cmd:"" help:"Fill an empty data folder from a backup."`
 	Check   checkCmd   `cmd:"" help:"Read everything and say what is wrong with it."`

@@ -22,6 +22,7 @@ import (
 	"porchlight/server/ephemeral"
 	"porchlight/server/history"
 	"porchlight/server/push"
+	"porchlight/server/reports"
 	"porchlight/server/rooms"
 	"porchlight/server/syncv2"
 )
@@ -38,6 +39,7 @@ type Config struct {
 	Push      *push.Keeper
 	Sync      *syncv2.View
 	Media     *media.Keeper
+	Reports   *reports.Keeper
 
 	// Registration is who may make an account; empty: closed.
 	Registration Registration

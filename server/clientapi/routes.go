@@ -184,6 +184,11 @@ func (a *API) Routes() []web.Route {
 		// registration_tokens.yaml
 		{Op: "registrationTokenValidity", Method: get, Path: "/_matrix/client/v1/register/m.login.registration_token/validity", Access: web.Anyone, RateLimited: true, Limit: web.Registration, Handler: web.Read(a.registrationTokenValidity)},
 
+		// report_content.yaml
+		{Op: "reportRoom", Method: post, Path: "/_matrix/client/v3/rooms/{roomId}/report", Access: web.User, RateLimited: true, Handler: web.Write(a.reportRoom)},
+		{Op: "reportEvent", Method: post, Path: "/_matrix/client/v3/rooms/{roomId}/report/{eventId}", Access: web.User, RateLimited: true, Handler: web.Plain(a.reportEvent)},
+		{Op: "reportUser", Method: post, Path: "/_matrix/client/v3/users/{userId}/report", Access: web.User, RateLimited: true, Handler: web.Write(a.reportUser)},
+
 		// room_event_by_timestamp.yaml
 		{Op: "getEventByTimestamp", Method: get, Path: "/_matrix/client/v1/rooms/{roomId}/timestamp_to_event", Access: web.User, RateLimited: true, Handler: web.Read(a.getEventByTimestamp)},
 
