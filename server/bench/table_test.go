@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"sync"
@@ -23,6 +24,9 @@ var table struct {
 }
 
 func TestMain(m *testing.M) {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400) // as cmd/porchlight does
+	}
 	code := m.Run()
 	printTable(table.rows)
 	os.Exit(code)
