@@ -42,6 +42,7 @@ type dataFlag struct {
 func (d dataFlag) config() server.Config { return server.Config{Data: d.Data} }
 
 func main() {
+	tuneMemory()
 	var c cli
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
