@@ -141,6 +141,12 @@ func (k *Keeper) MembershipRow(r kv.Reader, room matrix.RoomID, user matrix.User
 
 // MembershipAt is the membership as of a position, "leave" if there was none.
 func (k *Keeper) MembershipAt(r kv.Reader, room matrix.RoomID, user matrix.UserID, at changes.Position) string {
+	if m, ok := k.memberships.Get(r, membershipKey{user, room}); !ok || m.Position <= at {
+		if !ok {
+			return "leave"
+		}
+		return m.State // nothing has changed since: no need to look into the history
+	}
 	if e, ok := k.StateAt(r, room, at, "m.room.member", string(user)); ok {
 		return e.Membership()
 	}
