@@ -73,7 +73,8 @@ var house = map[string]room{
 	"voip/call":              {ours: []string{"server/matrix"}},
 	"voip/device":            {outside: []string{"github.com/pion/mediadevices", "github.com/pion/opus", "github.com/blackjack/webcam", "golang.org/x/sys"}},
 	"voip/device/devicetest": {ours: []string{"voip/device"}},
-	"voip/bridge":            {ours: []string{"voip/call", "voip/device"}, outside: pion, tests: []string{"server/matrix"}},
+	"voip/bridge":            {ours: []string{"voip/call", "voip/device"}, outside: pion, tests: []string{"server/matrix", "voip/relay"}},
+	"voip/relay":             {outside: []string{"github.com/pion/turn/v5", "github.com/pion/stun/v4", "github.com/pion/logging"}},
 	"voip/agent":             {ours: join(ground, "voip/call")},
 
 	"server/syncv2": {ours: join(ground, rules, keepers)},

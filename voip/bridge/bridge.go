@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -116,6 +118,17 @@ func New(cfg Config) (*Bridge, error) {
 
 // Port is the number of the ports in use.
 func (b *Bridge) Port() int { return b.ports.number }
+
+// Addresses are where the media of calls goes by UDP, for a relay that carries it there.
+func (b *Bridge) Addresses() []netip.AddrPort {
+	var list []netip.AddrPort
+	for _, a := range b.ports.GetListenAddresses() {
+		if udp, ok := a.(*net.UDPAddr); ok {
+			list = append(list, udp.AddrPort())
+		}
+	}
+	return list
+}
 
 // Run carries the sessions until ctx ends or the Bridge is closed. It returns
 // when all sessions have ended and the ports are closed again.

@@ -195,6 +195,11 @@ type peer struct {
 
 func newPeer(t testing.TB, tcp bool) *peer {
 	t.Helper()
+	return newPeerWith(t, tcp, webrtc.Configuration{})
+}
+
+func newPeerWith(t testing.TB, tcp bool, config webrtc.Configuration) *peer {
+	t.Helper()
 	var settings webrtc.SettingEngine
 	settings.SetIncludeLoopbackCandidate(true)
 	settings.SetInterfaceFilter(func(name string) bool { return name == "lo" })
@@ -212,7 +217,7 @@ func newPeer(t testing.TB, tcp bool) *peer {
 	if err := m.RegisterHeaderExtension(webrtc.RTPHeaderExtensionCapability{URI: playoutDelayURI}, webrtc.RTPCodecTypeVideo); err != nil {
 		t.Fatal(err)
 	}
-	pc, err := webrtc.NewAPI(webrtc.WithMediaEngine(&m), webrtc.WithSettingEngine(settings)).NewPeerConnection(webrtc.Configuration{})
+	pc, err := webrtc.NewAPI(webrtc.WithMediaEngine(&m), webrtc.WithSettingEngine(settings)).NewPeerConnection(config)
 	if err != nil {
 		t.Fatal(err)
 	}
