@@ -55,6 +55,8 @@ var (
 	RegTokens     = &Keyspace{19, "registration_tokens", parts("token", Text), "server/accounts", main, "a registration token: uses and expiry"}
 	Threepids     = &Keyspace{20, "threepids", parts("medium", Text, "address", Text), "server/accounts", main, "whose third-party identifier this is"}
 	LoginTokens   = &Keyspace{21, "login_tokens", parts("hash", Hash), "server/accounts", random, "a short-lived token for m.login.token"}
+	OpenIDTokens  = &Keyspace{22, "openid_tokens", parts("hash", Hash), "server/accounts", random, "a token that proves to others who a user is"}
+	Validations   = &Keyspace{23, "validations", parts("session", Text), "server/accounts", random, "an address that is being validated"}
 
 	// rooms.
 	Rooms        = &Keyspace{30, "rooms", parts("room", Text), "server/rooms", main, "a room: version, creator, type"}
@@ -102,7 +104,7 @@ func Ledger() []*Keyspace {
 	return []*Keyspace{
 		metaSpace, Settings, Changes, Cursors,
 		Users, Devices, AccessTokens, RefreshTokens, DeviceTokens, AccountData, Filters,
-		OnceAnswers, RegTokens, Threepids, LoginTokens,
+		OnceAnswers, RegTokens, Threepids, LoginTokens, OpenIDTokens, Validations,
 		Rooms, Events, EventIDs, State, StateHistory, Memberships, Aliases, RoomAliases, PublicRooms, Relations,
 		Reports, NoticeRooms, Receipts,
 		DeviceKeys, OneTimeKeys, FallbackKeys, CrossSigning, KeySignatures, ToDevice, KeyCounts, BackupVersion, BackupKeys,

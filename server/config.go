@@ -1,6 +1,8 @@
 package server
 
 import (
+	"crypto/ed25519"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -10,6 +12,9 @@ import (
 	"strings"
 	"time"
 
+	"porchlight/server/accounts"
+	"porchlight/server/clientapi"
+	"porchlight/server/mail"
 	"porchlight/server/matrix"
 	"porchlight/server/roomver"
 )
@@ -41,6 +46,13 @@ type Config struct {
 	RoomVersion string
 	// MaxUpload is the largest upload in bytes; 0: media's default.
 	MaxUpload int64
+	// People is about accounts and those who have them.
+	People PeopleConfig
+	// EncryptionHint is what well-known tells clients about encrypting new rooms: "on", "off",
+	// or nothing if empty.
+	EncryptionHint string
+	// Hashing is the cost of password hashes; zero: the default of accounts.
+	Hashing accounts.HashCost
 	// Board is the board's own user and its devices.
 	Board BoardConfig
 
@@ -77,6 +89,82 @@ type BoardConfig struct {
 	Width, Height, FPS, Bitrate int
 }
 
+// What the configuration is made of that others define; the commands import only this
+// package.
+type (
+	MailConfig   = mail.Config
+	MailSecurity = mail.Security
+	Contact      = clientapi.Contact
+	Support      = clientapi.Support
+)
+
+// PeopleConfig is about accounts and those who have them.
+type PeopleConfig struct {
+	Guests bool // anybody may make a guest's account
+	// TermsFile holds the policies that whoever makes an account accepts, as JSON in the form
+	// of accounts.ParseTerms; empty: there are none.
+	TermsFile string
+	// Mail is the relay for mails; without a host, addresses cannot be validated.
+	Mail MailConfig
+	// RegistrationEmail says whether an address is asked of whoever makes an account: "off",
+	// "optional" (also if empty) or "required".
+	RegistrationEmail string
+	// NextLinkHosts are where links in mails may lead on to; empty: anywhere.
+	NextLinkHosts []string
+	// Directory is whom the user directory finds: "all", or "shared" for who can be met in
+	// rooms; empty: all, unless registration is open.
+	Directory string
+	// Support is what well-known tells of who runs the house.
+	Support Support
+	// PolicyKey is the public key of the owner's policy server, in unpadded base64; empty: none.
+	PolicyKey string
+	// LoginTokenLife is how long a login token lasts, LoginTokenEvery how long a user waits
+	// for the next one; 0: the defaults of accounts.
+	LoginTokenLife, LoginTokenEvery time.Duration
+}
+
+// check refuses what cannot be.
+func (p *PeopleConfig) check(publicURL string) error {
+	switch p.RegistrationEmail {
+	case "", "off", "optional", "required":
+	default:
+		return fmt.Errorf("an address at registration is off, optional or required, not %q", p.RegistrationEmail)
+	}
+	switch p.Directory {
+	case "", "all", "shared":
+	default:
+		return fmt.Errorf("the user directory finds all or shared, not %q", p.Directory)
+	}
+	if p.Mail.Host == "" && p.RegistrationEmail == "required" {
+		return errors.New("addresses cannot be required without a mail relay")
+	}
+	if p.Mail.Host != "" && publicURL == "" {
+		return errors.New("mails need the public URL, for the links in them")
+	}
+	if p.PolicyKey != "" {
+		if key, err := base64.RawStdEncoding.DecodeString(p.PolicyKey); err != nil || len(key) != ed25519.PublicKeySize {
+			return errors.New("the policy server's key is no Ed25519 key in unpadded base64")
+		}
+	}
+	return nil
+}
+
+// terms reads the policies; nil if there are none.
+func (p *PeopleConfig) terms() (*accounts.Terms, error) {
+	if p.TermsFile == "" {
+		return nil, nil
+	}
+	raw, err := os.ReadFile(p.TermsFile)
+	if err != nil {
+		return nil, err
+	}
+	t, err := accounts.ParseTerms(raw)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", p.TermsFile, err)
+	}
+	return t, nil
+}
+
 // DefaultListen is where the house listens when nobody says otherwise.
 const DefaultListen = ":8008"
 
@@ -107,6 +195,14 @@ func (c *Config) fill() error {
 	case RegistrationClosed, RegistrationToken, RegistrationOpen:
 	default:
 		return fmt.Errorf("registration is closed, token or open, not %q", c.Registration)
+	}
+	switch c.EncryptionHint {
+	case "", "on", "off":
+	default:
+		return fmt.Errorf("the hint about encryption is on or off, not %q", c.EncryptionHint)
+	}
+	if err := c.People.check(c.PublicURL); err != nil {
+		return err
 	}
 	if (c.TLSCert == "") != (c.TLSKey == "") {
 		return errors.New("a TLS certificate and its key go together")

@@ -57,7 +57,7 @@ var house = map[string]room{
 
 	"server/setup":     {ours: upTo("server/setup")},
 	"server/changes":   {ours: upTo("server/changes")},
-	"server/accounts":  {ours: upTo("server/accounts"), outside: []string{"golang.org/x/crypto/argon2"}},
+	"server/accounts":  {ours: upTo("server/accounts"), outside: []string{"golang.org/x/crypto/argon2", "golang.org/x/text"}},
 	"server/rooms":     {ours: upTo("server/rooms")},
 	"server/history":   {ours: upTo("server/history")},
 	"server/ephemeral": {ours: upTo("server/ephemeral")},
@@ -79,8 +79,10 @@ var house = map[string]room{
 
 	"server/syncv2": {ours: join(ground, rules, keepers)},
 
+	"server/mail": {},
+
 	"server/web":       {ours: ground, outside: []string{"github.com/julienschmidt/httprouter", "golang.org/x/time/rate"}},
-	"server/clientapi": {ours: join(ground, rules, keepers, views, "server/web", "media", "media/thumb"), tests: []string{"server"}},
+	"server/clientapi": {ours: join(ground, rules, keepers, views, "server/web", "server/mail", "media", "media/thumb"), tests: []string{"server"}},
 	"server/panel":     {ours: join(ground, keepers, "server/web", "media"), tests: []string{"server"}},
 
 	"server":            {ours: []string{"*"}},

@@ -21,6 +21,11 @@ func (s *Server) Do(ctx context.Context, o Order) ([]string, error) {
 		"user list":       s.orderUserList,
 		"user passwd":     s.orderUserPasswd,
 		"user deactivate": s.orderUserDeactivate,
+		"user lock":       s.orderUserIs("locked", s.Accounts.SetLocked, true),
+		"user unlock":     s.orderUserIs("no longer locked", s.Accounts.SetLocked, false),
+		"user suspend":    s.orderUserIs("suspended", s.Accounts.SetSuspended, true),
+		"user unsuspend":  s.orderUserIs("no longer suspended", s.Accounts.SetSuspended, false),
+		"user admin":      s.orderUserAdmin,
 		"token add":       s.orderTokenAdd,
 		"token list":      s.orderTokenList,
 		"token remove":    s.orderTokenRemove,
@@ -134,6 +139,29 @@ func (s *Server) orderUserDeactivate(ctx context.Context, o Order) ([]string, er
 		return nil, err
 	}
 	return []string{"closed " + string(user)}, nil
+}
+
+// orderUserIs is an order that sets something of an account that is so or not.
+func (s *Server) orderUserIs(what string, set func(*kv.WriteTx, matrix.UserID, bool) error, value bool) func(context.Context, Order) ([]string, error) {
+	return func(ctx context.Context, o Order) ([]string, error) {
+		var user matrix.UserID
+		err := s.DB.Update(ctx, func(tx *kv.WriteTx) error {
+			user = s.Accounts.Resolve(tx, o.User)
+			return set(tx, user, value)
+		})
+		if err != nil {
+			return nil, err
+		}
+		return []string{string(user) + " is " + what}, nil
+	}
+}
+
+func (s *Server) orderUserAdmin(ctx context.Context, o Order) ([]string, error) {
+	what := "an administrator"
+	if !o.Admin {
+		what = "no administrator"
+	}
+	return s.orderUserIs(what, s.Accounts.SetAdmin, o.Admin)(ctx, o)
 }
 
 func (s *Server) orderTokenAdd(ctx context.Context, o Order) ([]string, error) {

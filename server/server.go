@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"sync"
 
 	"porchlight/kv"
@@ -17,6 +18,7 @@ import (
 	"porchlight/server/e2ee"
 	"porchlight/server/ephemeral"
 	"porchlight/server/history"
+	"porchlight/server/mail"
 	"porchlight/server/notices"
 	"porchlight/server/push"
 	"porchlight/server/reports"
@@ -96,7 +98,13 @@ func (s *Server) keepers(ctx context.Context) (err error) {
 	if s.Changes, err = changes.New(ctx, s.DB); err != nil {
 		return err
 	}
-	s.Accounts = accounts.New(accounts.Config{DB: s.DB, Setup: s.Setup, Changes: s.Changes, Now: c.Now, Log: c.Log})
+	if c.RateLimitsOff {
+		c.People.LoginTokenEvery = -1
+	}
+	s.Accounts = accounts.New(accounts.Config{
+		DB: s.DB, Setup: s.Setup, Changes: s.Changes, Now: c.Now, Log: c.Log, Hashing: c.Hashing,
+		LoginTokenLife: c.People.LoginTokenLife, LoginTokenEvery: c.People.LoginTokenEvery,
+	})
 	keyID, key := s.Setup.SigningKey()
 	s.Rooms = rooms.New(rooms.Config{
 		DB: s.DB, Changes: s.Changes, Profiles: profiles{s.Accounts}, People: profiles{s.Accounts},
@@ -104,7 +112,9 @@ func (s *Server) keepers(ctx context.Context) (err error) {
 	})
 	s.History = history.New(history.Config{Rooms: s.Rooms})
 	s.Ephemeral = ephemeral.New(ephemeral.Config{DB: s.DB, Changes: s.Changes, Rooms: s.Rooms, Now: c.Now})
-	s.Push = push.New(s.DB, s.Changes)
+	s.Push = push.New(push.Config{
+		DB: s.DB, Changes: s.Changes, Accounts: s.Accounts, Rooms: s.Rooms, Ephemeral: s.Ephemeral, Log: c.Log, Now: c.Now,
+	})
 	s.E2EE = e2ee.New(e2ee.Config{DB: s.DB, Changes: s.Changes, Accounts: s.Accounts, Rooms: s.Rooms, Server: s.Setup.ServerName()})
 
 	s.Media, err = media.New(media.Config{
@@ -122,6 +132,7 @@ func (s *Server) keepers(ctx context.Context) (err error) {
 	s.Accounts.AddUserWitness(s.Notices) // before the rooms, which make the user leave
 	s.Accounts.AddUserWitness(s.Rooms)
 	s.Rooms.AddWitness(s.Ephemeral)
+	s.Rooms.AddWitness(s.Push)
 	s.runs("database", s.DB.Run)
 	s.runs("control", s.runControl)
 	s.runs("accounts", s.Accounts.Run)
@@ -139,14 +150,28 @@ func (s *Server) doors() error {
 	c := s.Config
 	views := syncv2.New(syncv2.Config{
 		DB: s.DB, Changes: s.Changes, Rooms: s.Rooms, History: s.History, Ephemeral: s.Ephemeral,
-		Accounts: push.AccountData{Keeper: s.Accounts, Push: s.Push}, Crypto: s.E2EE, Closing: s.closing,
+		Accounts: push.AccountData{Keeper: s.Accounts, Push: s.Push}, Crypto: s.E2EE, Unread: unread{s.Push}, Closing: s.closing,
 	})
-	api := clientapi.New(clientapi.Config{
+	people := &c.People
+	terms, err := people.terms()
+	if err != nil {
+		return err
+	}
+	conf := clientapi.Config{
 		DB: s.DB, Accounts: s.Accounts, Rooms: s.Rooms, History: s.History, Ephemeral: s.Ephemeral,
 		E2EE: s.E2EE, Push: s.Push, Sync: views, Media: s.Media, Reports: s.Reports,
 		Registration: clientapi.Registration(c.Registration), SharedSecret: c.SharedSecret,
-		PublicURL: c.PublicURL, RoomVersion: c.RoomVersion,
-	})
+		PublicURL: strings.TrimSuffix(c.PublicURL, "/"), EncryptionHint: c.EncryptionHint, RoomVersion: c.RoomVersion,
+		Guests: people.Guests, Terms: terms, RegistrationEmail: clientapi.EmailUse(people.RegistrationEmail),
+		NextLinkHosts: people.NextLinkHosts, Support: people.Support, PolicyKey: people.PolicyKey, Log: c.Log,
+		AllUsers: people.Directory == "all" || people.Directory == "" && c.Registration != RegistrationOpen,
+	}
+	if people.Mail.Host != "" {
+		if conf.Mail, err = mail.New(people.Mail); err != nil {
+			return err
+		}
+	}
+	api := clientapi.New(conf)
 	page, err := s.panel()
 	if err != nil {
 		return fmt.Errorf("the page: %w", err)

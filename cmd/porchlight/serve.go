@@ -26,10 +26,12 @@ type serveCmd struct {
 	RateLimits   string `help:"Slow down who asks too much: on or off." enum:"on,off" default:"on"`
 	TrustProxy   bool   `help:"Believe X-Forwarded-For. Only behind a proxy that sets it."`
 	Private      bool   `name:"allow-private-networks" help:"Let what the house fetches lie in private networks."`
+	Encryption   string `name:"encryption-hint" help:"Tell clients to encrypt new rooms or not: on, off, or leave it to them." enum:",on,off" default:""`
 	RoomVersion  string `help:"Version of new rooms whose maker asks for none." placeholder:"N"`
 	MaxUpload    int64  `help:"Largest upload in bytes; 0 is the default of 50 MiB." default:"0" placeholder:"BYTES"`
 	LogLevel     string `help:"How much to log: debug, info, warn or error." enum:"debug,info,warn,error" default:"info"`
 
+	peopleFlags
 	boardFlags
 }
 
@@ -77,6 +79,10 @@ func (s *serveCmd) config() (server.Config, error) {
 	if err != nil {
 		return server.Config{}, err
 	}
+	people, err := s.peopleFlags.config()
+	if err != nil {
+		return server.Config{}, err
+	}
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(s.LogLevel)); err != nil {
 		return server.Config{}, err
@@ -86,7 +92,7 @@ func (s *serveCmd) config() (server.Config, error) {
 		TLSCert: s.TLSCert, TLSKey: s.TLSKey, PublicURL: s.PublicURL,
 		Registration: s.Registration, SharedSecret: s.SharedSecret,
 		RateLimitsOff: s.RateLimits == "off", TrustProxy: s.TrustProxy, AllowPrivateNetworks: s.Private,
-		RoomVersion: s.RoomVersion, MaxUpload: s.MaxUpload, Board: board,
+		EncryptionHint: s.Encryption, RoomVersion: s.RoomVersion, MaxUpload: s.MaxUpload, People: people, Board: board,
 		Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
 	}, nil
 }

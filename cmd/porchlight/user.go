@@ -17,6 +17,11 @@ type userCmd struct {
 	List       userListCmd       `cmd:"" help:"List the accounts."`
 	Passwd     userPasswdCmd     `cmd:"" help:"Give an account another password."`
 	Deactivate userDeactivateCmd `cmd:"" help:"Close an account for good."`
+	Lock       userLockCmd       `cmd:"" help:"Let an account do nothing but log out."`
+	Unlock     userUnlockCmd     `cmd:"" help:"Undo a lock."`
+	Suspend    userSuspendCmd    `cmd:"" help:"Let an account only read and leave."`
+	Unsuspend  userUnsuspendCmd  `cmd:"" help:"Undo a suspension."`
+	Admin      userAdminCmd      `cmd:"" help:"Let an account administer the house, or not any more."`
 }
 
 // passwordFlags are the ways to give a password; without any, one is made up and printed.
@@ -87,4 +92,48 @@ type userDeactivateCmd struct {
 // Run closes an account.
 func (u *userDeactivateCmd) Run(ctx context.Context) error {
 	return ask(ctx, u.dataFlag, server.Order{Do: "user deactivate", User: u.Name, Erase: u.Erase})
+}
+
+// oneUser is the argument of orders about an account.
+type oneUser struct {
+	dataFlag
+	Name string `arg:"" help:"Name or user ID."`
+}
+
+type userLockCmd struct{ oneUser }
+
+// Run locks an account.
+func (u *userLockCmd) Run(ctx context.Context) error {
+	return ask(ctx, u.dataFlag, server.Order{Do: "user lock", User: u.Name})
+}
+
+type userUnlockCmd struct{ oneUser }
+
+// Run unlocks an account.
+func (u *userUnlockCmd) Run(ctx context.Context) error {
+	return ask(ctx, u.dataFlag, server.Order{Do: "user unlock", User: u.Name})
+}
+
+type userSuspendCmd struct{ oneUser }
+
+// Run suspends an account.
+func (u *userSuspendCmd) Run(ctx context.Context) error {
+	return ask(ctx, u.dataFlag, server.Order{Do: "user suspend", User: u.Name})
+}
+
+type userUnsuspendCmd struct{ oneUser }
+
+// Run lets a suspended account act again.
+func (u *userUnsuspendCmd) Run(ctx context.Context) error {
+	return ask(ctx, u.dataFlag, server.Order{Do: "user unsuspend", User: u.Name})
+}
+
+type userAdminCmd struct {
+	oneUser
+	Remove bool `help:"Take the right away."`
+}
+
+// Run makes an account an administrator's, or an ordinary one.
+func (u *userAdminCmd) Run(ctx context.Context) error {
+	return ask(ctx, u.dataFlag, server.Order{Do: "user admin", User: u.Name, Admin: !u.Remove})
 }

@@ -37,6 +37,11 @@ type Config struct {
 	// AccessTokenLife is how long an access token lasts whose client can refresh
 	// it; zero is DefaultAccessTokenLife. Other clients get tokens without end.
 	AccessTokenLife time.Duration
+	// LoginTokenLife is how long a token for m.login.token lasts; zero is DefaultLoginTokenLife.
+	LoginTokenLife time.Duration
+	// LoginTokenEvery is how long a user waits for the next one; zero is
+	// DefaultLoginTokenEvery, a negative time is no wait.
+	LoginTokenEvery time.Duration
 }
 
 // DeviceWitness is told that a device is going, so that what else belongs to it
@@ -77,9 +82,14 @@ type Keeper struct {
 	accountData   *kv.Table[accountDataKey, []byte]
 	filters       *kv.Table[filterKey, []byte]
 	answers       *kv.Table[answerKey, answerRow]
+	threepids     *kv.Table[threepidKey, threepidRow]
+	validations   *kv.Table[string, validationRow]
+	openIDTokens  *kv.Table[tokenHash, loginTokenRow]
 
 	hasher     *hasher
 	accessLife time.Duration
+	loginLife  time.Duration
+	loginEvery time.Duration
 
 	deviceWitnesses  []DeviceWitness
 	userWitnesses    []UserWitness
@@ -89,6 +99,8 @@ type Keeper struct {
 	superseded supersededTokens
 	uia        interactive
 	failures   failureCounter
+	mails      mailCounter
+	logins     loginTokenTimes
 }
 
 // New opens the accounts. It starts no goroutine; Run does the cleaning.
@@ -114,8 +126,13 @@ func New(c Config) *Keeper {
 		accountData:   kv.NewTable[accountDataKey, []byte](c.DB, kv.AccountData),
 		filters:       kv.NewTable[filterKey, []byte](c.DB, kv.Filters),
 		answers:       kv.NewTable[answerKey, answerRow](c.DB, kv.OnceAnswers),
+		threepids:     kv.NewTable[threepidKey, threepidRow](c.DB, kv.Threepids),
+		validations:   kv.NewTable[string, validationRow](c.DB, kv.Validations),
+		openIDTokens:  kv.NewTable[tokenHash, loginTokenRow](c.DB, kv.OpenIDTokens),
 		hasher:        newHasher(c.Hashing),
 		accessLife:    cmp.Or(c.AccessTokenLife, DefaultAccessTokenLife),
+		loginLife:     cmp.Or(c.LoginTokenLife, DefaultLoginTokenLife),
+		loginEvery:    cmp.Or(c.LoginTokenEvery, DefaultLoginTokenEvery),
 	}
 	rand.Read(k.uia.key[:]) // never fails: see crypto/rand
 	c.DB.AddCheck("accounts", k.check)
@@ -155,13 +172,17 @@ func (k *Keeper) Run(ctx context.Context) error {
 	}
 }
 
-// Clean removes the once-only answers and login tokens that have expired, in small
-// transactions.
+// Clean removes the once-only answers, short-lived tokens and validations that have
+// expired, in small transactions.
 func (k *Keeper) Clean(ctx context.Context) error {
-	if err := k.cleanAnswers(ctx); err != nil {
-		return err
+	for _, clean := range []func(context.Context) error{
+		k.cleanAnswers, k.cleanLoginTokens, k.cleanOpenIDTokens, k.cleanValidations,
+	} {
+		if err := clean(ctx); err != nil {
+			return err
+		}
 	}
-	return k.cleanLoginTokens(ctx)
+	return nil
 }
 
 // ms is a time as the rows and the standard count it.
@@ -195,6 +216,11 @@ func (k *Keeper) check(r kv.Reader, report func(string, ...any)) {
 	for hash, t := range k.refreshTokens.Scan(r, kv.All()) {
 		if !k.deviceTokens.Has(r, deviceTokenKey{t.User, t.Device, hash}) {
 			report("a refresh token of %s %s is not listed with its device", t.User, t.Device)
+		}
+	}
+	for key, row := range k.threepids.Scan(r, kv.All()) {
+		if !k.Exists(r, row.User) {
+			report("%s %s belongs to nobody (%s)", key.Medium, key.Address, row.User)
 		}
 	}
 	for key := range k.accountData.Keys(r, kv.All()) {

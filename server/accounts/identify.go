@@ -27,8 +27,7 @@ type Identifier struct {
 
 // Identify is the user that an identifier names, whether there is such an account or
 // not. The errors are M_MISSING_PARAM, M_UNKNOWN for a type that the standard does not
-// know, and M_FORBIDDEN for a third-party identifier that is nobody's: this house
-// stores none.
+// know, and M_FORBIDDEN for a third-party identifier that is nobody's.
 func (k *Keeper) Identify(r kv.Reader, id Identifier) (matrix.UserID, error) {
 	switch id.Type {
 	case "":
@@ -38,7 +37,10 @@ func (k *Keeper) Identify(r kv.Reader, id Identifier) (matrix.UserID, error) {
 			return "", matrix.MissingParam("\"user\" is missing in the identifier")
 		}
 		return k.Resolve(r, id.User), nil
-	case IDThirdParty, IDPhone:
+	case IDThirdParty, IDPhone: // this house knows nobody's phone
+		if user, ok := k.ThreepidOwner(r, id.Medium, id.Address); ok && id.Type == IDThirdParty {
+			return user, nil
+		}
 		return "", matrix.Forbidden("no account has that third-party identifier")
 	}
 	return "", matrix.Unknown(http.StatusBadRequest, "this server does not know that type of identifier")

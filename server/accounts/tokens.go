@@ -16,8 +16,10 @@ import (
 const (
 	// DefaultAccessTokenLife is how long an access token lasts that can be refreshed.
 	DefaultAccessTokenLife = time.Hour
-	// LoginTokenLife is how long a token for m.login.token lasts (spec: POST /login/get_token).
-	LoginTokenLife = 2 * time.Minute
+	// DefaultLoginTokenLife is how long a token for m.login.token lasts (spec: POST /login/get_token).
+	DefaultLoginTokenLife = 2 * time.Minute
+	// DefaultLoginTokenEvery is how long a user waits for the next one (spec: POST /login/get_token).
+	DefaultLoginTokenEvery = time.Minute
 )
 
 // tokenHash is the SHA-256 of a token; the token itself is never stored.
@@ -264,12 +266,56 @@ func (s *supersededTokens) forget(h tokenHash) {
 	delete(s.hashes, h)
 }
 
+// LoginTokenLife is how long a token of NewLoginToken lasts.
+func (k *Keeper) LoginTokenLife() time.Duration { return k.loginLife }
+
+// CheckLoginTokenTurn says whether the user may have a login token now; M_LIMIT_EXCEEDED
+// if the last one was given out too short a time ago.
+func (k *Keeper) CheckLoginTokenTurn(user matrix.UserID) error {
+	return k.logins.take(user, k.now(), k.loginEvery, false)
+}
+
+// TakeLoginTokenTurn is CheckLoginTokenTurn that counts: it is called once before
+// NewLoginToken, outside of the transaction.
+func (k *Keeper) TakeLoginTokenTurn(user matrix.UserID) error {
+	return k.logins.take(user, k.now(), k.loginEvery, true)
+}
+
 // NewLoginToken makes a token by which one further device of the user can log in, once
 // and within LoginTokenLife.
 func (k *Keeper) NewLoginToken(tx *kv.WriteTx, user matrix.UserID) string {
 	token := newToken()
-	k.loginTokens.Put(tx, hashToken(token), loginTokenRow{User: user, Expires: ms(k.now().Add(LoginTokenLife))})
+	k.loginTokens.Put(tx, hashToken(token), loginTokenRow{User: user, Expires: ms(k.now().Add(k.loginLife))})
 	return token
+}
+
+// loginTokenTimes is when users were last given a login token; in memory only.
+type loginTokenTimes struct {
+	mu   sync.Mutex
+	last map[matrix.UserID]time.Time
+}
+
+// take says whether it is the user's turn and, if it counts, remembers it, in place of
+// those that no longer matter.
+func (l *loginTokenTimes) take(user matrix.UserID, now time.Time, every time.Duration, count bool) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if last, ok := l.last[user]; ok && now.Before(last.Add(every)) {
+		return matrix.LimitExceeded(last.Add(every).Sub(now))
+	}
+	if !count {
+		return nil
+	}
+	for u, last := range l.last {
+		if !now.Before(last.Add(every)) {
+			delete(l.last, u)
+		}
+	}
+	if l.last == nil {
+		l.last = map[matrix.UserID]time.Time{}
+	}
+	l.last[user] = now
+	return nil
 }
 
 // UseLoginToken is the user whom a login token is for; the token is spent. The error

@@ -20,6 +20,8 @@ const (
 	StagePassword          = "m.login.password"
 	StageDummy             = "m.login.dummy"
 	StageRegistrationToken = "m.login.registration_token"
+	StageTerms             = "m.login.terms"
+	StageEmail             = "m.login.email.identity"
 )
 
 const (
@@ -37,17 +39,24 @@ type Operation struct {
 	About any           // what exactly is asked, as JSON would have it: stages hold for this only
 	Flows [][]string    // ways to do it, each a row of stages
 	IP    string        // who asks, to slow down those who guess passwords
+	// Email is what an address that StageEmail shows was validated for. For PurposeReset
+	// it proves the user who has the address.
+	Email Purpose
+	Terms *Terms // what StageTerms accepts; nil where no flow has it
 }
 
 // Proof is what a completed authentication has shown.
 type Proof struct {
-	User              matrix.UserID // whose password was given; empty if none was
+	User              matrix.UserID // whose password or address it was; empty if none was given
 	RegistrationToken string        // the token that was shown; to be used up by the caller
+	Threepid          Threepid      // the address that was validated, if any; to be added by the caller
+	Validation        string        // its session; to be spent by the caller
 }
 
 // uiaSession is a client on its way through the stages. It holds no password.
 type uiaSession struct {
 	binding   [sha256.Size]byte // what it is good for
+	op        Operation         // without About, which may be a password
 	completed []string
 	proof     Proof
 	expires   time.Time
@@ -69,6 +78,10 @@ type authData struct {
 	User       string     `json:"user"` // older clients, in place of identifier
 	Password   string     `json:"password"`
 	Token      string     `json:"token"`
+	Creds      struct {
+		SID    string `json:"sid"`
+		Secret string `json:"client_secret"`
+	} `json:"threepid_creds"`
 }
 
 // Interact takes one step of interactive authentication with what the client says
@@ -92,7 +105,7 @@ func (k *Keeper) Interact(ctx context.Context, op Operation, auth json.RawMessag
 		if a.Type == "" {
 			return Proof{}, k.uia.begin(op, binding, now, nil)
 		}
-		a.Session = k.uia.open(binding, now) // a client that knows the flows may begin with a stage
+		a.Session = k.uia.open(op, binding, now) // a client that knows the flows may begin with a stage
 	}
 	if _, ok := k.uia.get(a.Session, binding, now); !ok {
 		return Proof{}, k.uia.begin(op, binding, now,
@@ -101,7 +114,7 @@ func (k *Keeper) Interact(ctx context.Context, op Operation, auth json.RawMessag
 	if a.Type != "" {
 		proof, err := k.stage(ctx, op, a)
 		switch {
-		case matrix.IsCode(err, "M_FORBIDDEN"):
+		case matrix.IsCode(err, "M_FORBIDDEN"), matrix.IsCode(err, "M_THREEPID_AUTH_FAILED"):
 			return Proof{}, k.uia.challenge(op, a.Session, err)
 		case err != nil:
 			return Proof{}, err
@@ -132,8 +145,10 @@ func (k *Keeper) stage(ctx context.Context, op Operation, a authData) (Proof, er
 		return Proof{}, matrix.Forbidden("that stage is not the next one of any flow")
 	}
 	switch a.Type {
-	case StageDummy:
+	case StageDummy, StageTerms:
 		return Proof{}, nil
+	case StageEmail:
+		return k.proveEmail(ctx, op, a)
 	case StagePassword:
 		user, err := k.provePassword(ctx, op, a)
 		return Proof{User: user}, err
@@ -169,15 +184,46 @@ func (k *Keeper) provePassword(ctx context.Context, op Operation, a authData) (m
 	if op.User != "" && user != op.User {
 		return "", matrix.Forbidden("that is another account's password prompt: give your own")
 	}
-	return user, k.VerifyPassword(ctx, user, a.Password, op.IP)
+	if err := k.VerifyPassword(ctx, user, a.Password, op.IP); err != nil {
+		return "", err
+	}
+	return user, k.db.View(ctx, func(tx *kv.ReadTx) error { return k.refuseLocked(tx, user) })
+}
+
+// refuseLocked is for those who prove who they are without an access token.
+func (k *Keeper) refuseLocked(r kv.Reader, user matrix.UserID) error {
+	if row, _ := k.users.Get(r, user); row.Locked {
+		return matrix.UserLocked()
+	}
+	return nil
+}
+
+// proveEmail is the address that was validated and, where a password is reset, its user.
+func (k *Keeper) proveEmail(ctx context.Context, op Operation, a authData) (p Proof, err error) {
+	err = k.db.View(ctx, func(tx *kv.ReadTx) error {
+		p.Validation = a.Creds.SID
+		if p.Threepid, err = k.Validated(tx, op.Email, a.Creds.SID, a.Creds.Secret); err != nil {
+			return err
+		}
+		if op.Email != PurposeReset {
+			return nil
+		}
+		user, ok := k.ThreepidOwner(tx, p.Threepid.Medium, p.Threepid.Address)
+		if !ok || op.User != "" && user != op.User {
+			return matrix.Forbidden("that address belongs to no account that could do this")
+		}
+		p.User = user
+		return k.refuseLocked(tx, user)
+	})
+	return p, err
 }
 
 // begin opens a session and returns the 401 that names it.
 func (u *interactive) begin(op Operation, binding [sha256.Size]byte, now time.Time, cause error) error {
-	return u.challenge(op, u.open(binding, now), cause)
+	return u.challenge(op, u.open(op, binding, now), cause)
 }
 
-func (u *interactive) open(binding [sha256.Size]byte, now time.Time) string {
+func (u *interactive) open(op Operation, binding [sha256.Size]byte, now time.Time) string {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.sessions == nil {
@@ -187,7 +233,8 @@ func (u *interactive) open(binding [sha256.Size]byte, now time.Time) string {
 		u.makeRoom(now)
 	}
 	id := newToken()
-	u.sessions[id] = &uiaSession{binding: binding, expires: now.Add(UIASessionLife)}
+	op.About = nil
+	u.sessions[id] = &uiaSession{binding: binding, op: op, expires: now.Add(UIASessionLife)}
 	return id
 }
 
@@ -249,6 +296,9 @@ func (u *interactive) complete(id, stage string, proof Proof) {
 	if proof.RegistrationToken != "" {
 		s.proof.RegistrationToken = proof.RegistrationToken
 	}
+	if proof.Validation != "" {
+		s.proof.Threepid, s.proof.Validation = proof.Threepid, proof.Validation
+	}
 }
 
 // finish spends the session if a flow is complete.
@@ -275,8 +325,12 @@ func (u *interactive) challenge(op Operation, id string, cause error) error {
 	for _, stages := range op.Flows {
 		flows = append(flows, flow{stages})
 	}
+	params := map[string]any{}
+	if op.Terms != nil {
+		params[StageTerms] = op.Terms.Params
+	}
 	e := &matrix.Error{Status: http.StatusUnauthorized, Extra: map[string]any{
-		"flows": flows, "params": map[string]any{}, "session": id,
+		"flows": flows, "params": params, "session": id,
 	}}
 	if s, ok := u.sessions[id]; ok && len(s.completed) > 0 {
 		e.Extra["completed"] = slices.Clone(s.completed)

@@ -26,6 +26,8 @@ type UserRow struct {
 	DisplayName string                     `cbor:"9,keyasint,omitempty"`
 	AvatarURL   string                     `cbor:"10,keyasint,omitempty"` // mxc URI
 	Fields      map[string]json.RawMessage `cbor:"11,keyasint,omitempty"` // of the profile, all but the two above
+
+	Terms map[string]string `cbor:"12,keyasint,omitempty"` // versions of the policies that were accepted
 }
 
 // NewUser is what an account is made of.
@@ -35,6 +37,7 @@ type NewUser struct {
 	DisplayName  string // empty: none
 	Admin        bool
 	Guest        bool
+	Terms        map[string]string // versions of the policies that they accepted
 }
 
 // generatedLocalpart is the form of names for those who did not choose one; they sort
@@ -83,11 +86,22 @@ func (k *Keeper) Create(tx *kv.WriteTx, n NewUser) (matrix.UserID, error) {
 	}
 	k.users.Put(tx, user, UserRow{
 		Password: n.PasswordHash, Created: ms(k.now()), DisplayName: n.DisplayName, Admin: n.Admin, Guest: n.Guest,
+		Terms: n.Terms,
 	})
 	if n.DisplayName != "" {
 		k.changes.Append(tx, changes.Change{Kind: changes.Profile, User: user, Key: FieldDisplayName})
 	}
 	return user, nil
+}
+
+// UpgradeGuest makes a guest's account an ordinary one that has a password (spec:
+// client-server API, guest access). The errors are M_NOT_FOUND, and M_FORBIDDEN if the
+// account is no guest's.
+func (k *Keeper) UpgradeGuest(tx *kv.WriteTx, user matrix.UserID, n NewUser) error {
+	if row, _ := k.users.Get(tx, user); !row.Guest {
+		return matrix.Forbidden("that is no guest's account")
+	}
+	return k.change(tx, user, func(u *UserRow) { u.Guest, u.Password, u.Terms = false, n.PasswordHash, n.Terms })
 }
 
 // User is the account of a user of this house; false if there never was one.
@@ -97,6 +111,15 @@ func (k *Keeper) User(r kv.Reader, user matrix.UserID) (UserRow, bool) { return 
 func (k *Keeper) Exists(r kv.Reader, user matrix.UserID) bool {
 	row, ok := k.users.Get(r, user)
 	return ok && !row.Deactivated
+}
+
+// IsOwner says whether the user owns the house.
+func (k *Keeper) IsOwner(r kv.Reader, user matrix.UserID) bool { return user == k.setup.Owner(r) }
+
+// HasPassword says whether the user can prove who they are with a password.
+func (k *Keeper) HasPassword(r kv.Reader, user matrix.UserID) bool {
+	row, _ := k.users.Get(r, user)
+	return row.Password != ""
 }
 
 // Users yields all accounts, closed ones included, by user ID.
@@ -141,20 +164,26 @@ func (k *Keeper) SetAdmin(tx *kv.WriteTx, user matrix.UserID, admin bool) error 
 	return k.change(tx, user, func(u *UserRow) { u.Admin = admin })
 }
 
-// SetLocked locks or unlocks an account (spec: client-server API, account locking).
-// The error is M_NOT_FOUND.
+// SetLocked locks or unlocks an account (spec: client-server API, account locking). The
+// errors are M_NOT_FOUND, and M_FORBIDDEN for the owner's.
 func (k *Keeper) SetLocked(tx *kv.WriteTx, user matrix.UserID, locked bool) error {
+	if locked && k.IsOwner(tx, user) {
+		return matrix.Forbidden("this account owns the house and cannot be locked")
+	}
 	return k.change(tx, user, func(u *UserRow) { u.Locked = locked })
 }
 
 // SetSuspended suspends an account or lets it act again (spec: client-server API,
-// account suspension). The error is M_NOT_FOUND.
+// account suspension). The errors are M_NOT_FOUND, and M_FORBIDDEN for the owner's.
 func (k *Keeper) SetSuspended(tx *kv.WriteTx, user matrix.UserID, suspended bool) error {
+	if suspended && k.IsOwner(tx, user) {
+		return matrix.Forbidden("this account owns the house and cannot be suspended")
+	}
 	return k.change(tx, user, func(u *UserRow) { u.Suspended = suspended })
 }
 
-// Deactivate closes an account for good: password, devices and tokens go, the name
-// stays taken. With erase, profile, account data and filters go as well. The owner's
+// Deactivate closes an account for good: password, devices, tokens and addresses go,
+// the name stays taken. With erase, profile, account data and filters go as well. The owner's
 // account cannot be closed (M_FORBIDDEN), since nobody could then open the house
 // again; an unknown user is M_NOT_FOUND.
 func (k *Keeper) Deactivate(tx *kv.WriteTx, user matrix.UserID, erase bool) error {
@@ -172,6 +201,7 @@ func (k *Keeper) Deactivate(tx *kv.WriteTx, user matrix.UserID, erase bool) erro
 	if err := k.DeleteAllDevices(tx, user, ""); err != nil {
 		return err
 	}
+	k.deleteThreepids(tx, user)
 	if erase {
 		for key := range k.accountData.Keys(tx, kv.Prefix(user)) {
 			k.accountData.Delete(tx, key)
@@ -234,12 +264,4 @@ func (k *Keeper) rehash(ctx context.Context, user matrix.UserID, password, old s
 	if err != nil {
 		k.log.Warn("a password was not hashed anew", "user", user, "error", err)
 	}
-}
-
-// RefuseSuspended is M_USER_SUSPENDED for a user who may only read and leave.
-func (k *Keeper) RefuseSuspended(r kv.Reader, user matrix.UserID) error {
-	if row, _ := k.users.Get(r, user); row.Suspended {
-		return matrix.UserSuspended()
-	}
-	return nil
 }

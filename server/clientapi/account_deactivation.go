@@ -17,10 +17,10 @@ type deactivateAccountOut struct {
 
 // deactivateAccount: spec: client-server API, POST account/deactivate.
 func (a *API) deactivateAccount(c *web.Call, in deactivateAccountIn) (deactivateAccountOut, error) {
-	user, err := a.prove(c, "deactivateAccount", in.Erase, in.uiaIn)
+	proof, err := a.prove(c, "deactivateAccount", in.Erase, in.uiaIn)
 	if err != nil {
 		return deactivateAccountOut{}, err
 	}
-	err = a.DB.Update(c.Ctx, func(tx *kv.WriteTx) error { return a.Accounts.Deactivate(tx, user, in.Erase) })
-	return deactivateAccountOut{Unbound: "success"}, err // there is nothing that was bound
+	err = a.DB.Update(c.Ctx, func(tx *kv.WriteTx) error { return a.Accounts.Deactivate(tx, proof.User, in.Erase) })
+	return deactivateAccountOut{Unbound: "success"}, err // nothing was bound
 }

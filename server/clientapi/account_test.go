@@ -112,11 +112,11 @@ func TestRegisterClosed(t *testing.T) {
 	s := servertest.New(t, func(c *server.Config) { c.Registration = server.RegistrationClosed })
 	s.Run(t, []servertest.Case{
 		{Name: "user", Method: "POST", Path: "v3/register", Body: `{}`, Status: 403, Errcode: "M_FORBIDDEN"},
-		{Name: "guest", Method: "POST", Path: "v3/register?kind=guest", Body: `{}`, Status: 403, Errcode: "M_FORBIDDEN"},
+		{Name: "guest", Method: "POST", Path: "v3/register?kind=guest", Body: `{}`, Status: 403, Errcode: "M_GUEST_ACCESS_FORBIDDEN"},
 		{Name: "availability", Method: "GET", Path: "v3/register/available?username=alice", Status: 403, Errcode: "M_FORBIDDEN"},
 		{Name: "token", Method: "GET", Path: "v1/register/m.login.registration_token/validity?token=x", Status: 403, Errcode: "M_FORBIDDEN"},
 		{Name: "shared secret", Method: "GET", Path: "/_synapse/admin/v1/register", Status: 404, Errcode: "M_UNRECOGNIZED"},
-		{Name: "well-known", Method: "GET", Path: "/.well-known/matrix/client", Status: 404, Errcode: "M_NOT_FOUND"},
+		{Name: "well-known", Method: "GET", Path: "/.well-known/matrix/client", Status: 200, Want: `{"m.homeserver":{"base_url":"http://example.com"},"io.element.e2ee":"!absent"}`},
 	})
 }
 

@@ -15,6 +15,8 @@
 package clientapi
 
 import (
+	"log/slog"
+
 	"porchlight/kv"
 	"porchlight/media"
 	"porchlight/server/accounts"
@@ -43,13 +45,34 @@ type Config struct {
 
 	// Registration is who may make an account; empty: closed.
 	Registration Registration
+	// Guests lets anybody make a guest's account.
+	Guests bool
+	// Terms are what whoever makes an account has to accept; nil: nothing.
+	Terms *accounts.Terms
+	// Mail sends mails; nil: addresses cannot be validated.
+	Mail Mailer
+	// RegistrationEmail says whether an address is asked of whoever makes an account.
+	RegistrationEmail EmailUse
+	// NextLinkHosts are where links in mails may lead on to; empty: anywhere.
+	NextLinkHosts []string
+	// AllUsers lets the user directory find everybody, not only who can be met in rooms.
+	AllUsers bool
+	// Support is what well-known tells of who runs the house.
+	Support Support
+	// PolicyKey is the public key of the owner's policy server, in base64; empty: none.
+	PolicyKey string
 	// SharedSecret offers registration by shared secret; empty: it is not there.
 	SharedSecret string
-	// PublicURL is what well-known tells clients, without a slash at the end; empty:
-	// it tells nothing.
+	// PublicURL is what well-known tells clients, without a slash at the end; empty: it
+	// tells each client the address at which that client asked.
 	PublicURL string
+	// EncryptionHint is "on" or "off" for what well-known tells clients about encrypting
+	// new rooms; empty: nothing.
+	EncryptionHint string
 	// RoomVersion is the default that capabilities tell of; empty: roomver.Default.
 	RoomVersion string
+	// Log hears of what no client is told; nil: slog.Default().
+	Log *slog.Logger
 }
 
 // API is the operations. Its keepers are reached through the embedded Config: a.DB.
@@ -59,4 +82,9 @@ type API struct {
 }
 
 // New makes the operations ready.
-func New(c Config) *API { return &API{Config: c} }
+func New(c Config) *API {
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	return &API{Config: c}
+}

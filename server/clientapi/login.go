@@ -11,13 +11,16 @@ import (
 
 // The ways to log in.
 const (
-	loginPassword = "m.login.password"
-	loginToken    = "m.login.token"
+	loginPassword   = "m.login.password"
+	loginToken      = "m.login.token"
+	loginAppservice = "m.login.application_service"
 )
 
 type loginFlow struct {
 	Type          string `json:"type"`
 	GetLoginToken bool   `json:"get_login_token,omitempty"`
+	// Unstable is GetLoginToken as it was called before.
+	Unstable bool `json:"org.matrix.msc3882.get_login_token,omitempty"`
 }
 
 type getLoginFlowsOut struct {
@@ -26,7 +29,7 @@ type getLoginFlowsOut struct {
 
 // getLoginFlows: spec: client-server API, GET login.
 func (a *API) getLoginFlows(*web.Call, web.Empty) (getLoginFlowsOut, error) {
-	return getLoginFlowsOut{Flows: []loginFlow{{Type: loginPassword}, {Type: loginToken, GetLoginToken: true}}}, nil
+	return getLoginFlowsOut{Flows: []loginFlow{{Type: loginPassword}, {Type: loginToken, GetLoginToken: true, Unstable: true}}}, nil
 }
 
 type loginIn struct {
@@ -65,7 +68,7 @@ type loginOut struct {
 func (a *API) loginOut(l accounts.Login) loginOut {
 	return loginOut{
 		User: l.User, Device: l.Device, Access: l.AccessToken, Refresh: l.RefreshToken,
-		ExpiresMS: l.ExpiresIn.Milliseconds(), WellKnown: a.wellKnown(),
+		ExpiresMS: l.ExpiresIn.Milliseconds(), WellKnown: a.wellKnown(a.PublicURL),
 	}
 }
 
@@ -78,6 +81,11 @@ func (a *API) login(c *web.Call, in loginIn) (out loginOut, err error) {
 			return out, err
 		}
 	case loginToken:
+		if in.Token == "" {
+			return out, matrix.MissingParam("\"token\" is missing")
+		}
+	case loginAppservice:
+		return out, refuseAppservice(c)
 	default:
 		return out, matrix.Unknown(http.StatusBadRequest, "this server does not know that way to log in")
 	}
@@ -87,11 +95,23 @@ func (a *API) login(c *web.Call, in loginIn) (out loginOut, err error) {
 				return err
 			}
 		}
+		if in.Device != "" && a.E2EE.IsCrossSigningKey(tx, user, in.Device) {
+			return matrix.Forbidden("a device cannot be called like one of your cross-signing keys")
+		}
 		l, err := a.Accounts.Login(tx, in.of(user))
 		out = a.loginOut(l)
 		return err
 	})
 	return out, err
+}
+
+// refuseAppservice is what whoever claims to be an application service is told: none is
+// registered.
+func refuseAppservice(c *web.Call) error {
+	if c.R.Header.Get("Authorization") == "" && !c.R.URL.Query().Has("access_token") {
+		return matrix.MissingToken()
+	}
+	return matrix.Forbidden("that token is no application service's")
 }
 
 // loginByPassword is the user whom the identifier and the password prove.

@@ -159,6 +159,7 @@ func TestAccountDataAndTags(t *testing.T) {
 
 func TestFilterAndCapabilities(t *testing.T) {
 	s := servertest.New(t)
+	s.SetPassword("alice", password)
 	const path = "v3/user/{@alice}/filter"
 	s.Run(t, []servertest.Case{
 		{Name: "no token", Method: "POST", Path: path, Body: `{}`, Status: 401, Errcode: "M_MISSING_TOKEN"},

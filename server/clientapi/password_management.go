@@ -15,12 +15,11 @@ type changePasswordIn struct {
 
 // prove is confirm for operations that may be used without being logged in: the
 // password then says who it is.
-func (a *API) prove(c *web.Call, operationID string, about any, in uiaIn) (matrix.UserID, error) {
-	proof, err := a.Accounts.Interact(c.Ctx, accounts.Operation{
-		Name: operationID, User: c.User, About: about, IP: c.IP,
-		Flows: [][]string{{accounts.StagePassword}},
+func (a *API) prove(c *web.Call, operationID string, about any, in uiaIn, flows ...[]string) (accounts.Proof, error) {
+	return a.Accounts.Interact(c.Ctx, accounts.Operation{
+		Name: operationID, User: c.User, About: about, IP: c.IP, Email: accounts.PurposeReset,
+		Flows: append([][]string{{accounts.StagePassword}}, flows...),
 	}, in.Auth)
-	return proof.User, err
 }
 
 // changePassword: spec: client-server API, POST account/password.
@@ -33,7 +32,11 @@ func (a *API) changePassword(c *web.Call, in changePasswordIn) (web.Empty, error
 	} else if err := accounts.CheckPassword(in.NewPassword); err != nil {
 		return web.Empty{}, err
 	}
-	user, err := a.prove(c, "changePassword", []any{in.NewPassword, logout}, in.uiaIn)
+	var byEmail [][]string
+	if a.Mail != nil && c.User == "" { // whoever forgot the password has no session
+		byEmail = [][]string{{accounts.StageEmail}}
+	}
+	proof, err := a.prove(c, "changePassword", []any{in.NewPassword, logout}, in.uiaIn, byEmail...)
 	if err != nil {
 		return web.Empty{}, err
 	}
@@ -42,12 +45,15 @@ func (a *API) changePassword(c *web.Call, in changePasswordIn) (web.Empty, error
 		return web.Empty{}, err
 	}
 	return web.Empty{}, a.DB.Update(c.Ctx, func(tx *kv.WriteTx) error {
-		if err := a.Accounts.SetPasswordHash(tx, user, hash); err != nil {
+		if err := a.Accounts.SetPasswordHash(tx, proof.User, hash); err != nil {
 			return err
+		}
+		if proof.Validation != "" {
+			a.Accounts.SpendValidation(tx, proof.Validation)
 		}
 		if !logout {
 			return nil
 		}
-		return a.Accounts.DeleteAllDevices(tx, user, c.Device)
+		return a.Accounts.DeleteAllDevices(tx, proof.User, c.Device)
 	})
 }

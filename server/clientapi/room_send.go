@@ -27,9 +27,34 @@ type sendMessageIn struct {
 
 // sendMessage: spec: client-server API, PUT send.
 func (a *API) sendMessage(c *web.Call, tx *kv.WriteTx, in sendMessageIn) (eventIDOut, error) {
+	if err := a.refuseSuspended(c, tx, in.Type, redacted(in.Body)); err != nil {
+		return eventIDOut{}, err
+	}
 	return a.send(tx, rooms.SendArgs{
 		Room: in.Room, Sender: c.User, Type: in.Type, Content: in.Body, Device: c.Device, TxnID: c.TxnID,
 	})
+}
+
+// redacted is the event that the content of a redaction names, if it does.
+func redacted(content json.RawMessage) matrix.EventID {
+	o, err := matrix.ParseObject(content)
+	if err != nil {
+		return ""
+	}
+	event, _ := o.Text("redacts")
+	return matrix.EventID(event)
+}
+
+// refuseSuspended lets suspended users redact their own events and send nothing else
+// (spec: client-server API, account suspension).
+func (a *API) refuseSuspended(c *web.Call, r kv.Reader, eventType string, redacts matrix.EventID) error {
+	if !c.Suspended {
+		return nil
+	}
+	if e, ok := a.Rooms.Event(r, redacts); eventType == "m.room.redaction" && ok && e.Sender == c.User {
+		return nil
+	}
+	return matrix.UserSuspended()
 }
 
 func (a *API) send(tx *kv.WriteTx, args rooms.SendArgs) (eventIDOut, error) {
@@ -62,6 +87,9 @@ type redactEventIn struct {
 
 // redactEvent: spec: client-server API, PUT redact.
 func (a *API) redactEvent(c *web.Call, tx *kv.WriteTx, in redactEventIn) (eventIDOut, error) {
+	if err := a.refuseSuspended(c, tx, "m.room.redaction", in.Event); err != nil {
+		return eventIDOut{}, err
+	}
 	content, err := json.Marshal(struct {
 		Reason *string `json:"reason,omitempty"`
 	}{in.Reason})

@@ -28,6 +28,23 @@ func (a *API) Routes() []web.Route {
 		// account_deactivation.yaml
 		{Op: "deactivateAccount", Method: post, Path: "/_matrix/client/v3/account/deactivate", Access: web.Optional, RateLimited: true, Limit: web.Login, Handler: web.Plain(a.deactivateAccount)},
 
+		// admin.yaml
+		{Op: "getWhoIs", Method: get, Path: "/_matrix/client/v3/admin/whois/{userId}", Access: web.User, Handler: web.Read(a.getWhoIs)},
+		{Op: "getAdminSuspendUser", Method: get, Path: "/_matrix/client/v1/admin/suspend/{userId}", Access: web.User, Handler: web.Read(a.getAdminSuspendUser)},
+		{Op: "setAdminSuspendUser", Method: put, Path: "/_matrix/client/v1/admin/suspend/{userId}", Access: web.User, Handler: web.Write(a.setAdminSuspendUser)},
+		{Op: "getAdminLockUser", Method: get, Path: "/_matrix/client/v1/admin/lock/{userId}", Access: web.User, Handler: web.Read(a.getAdminLockUser)},
+		{Op: "setAdminLockUser", Method: put, Path: "/_matrix/client/v1/admin/lock/{userId}", Access: web.User, Handler: web.Write(a.setAdminLockUser)},
+
+		// administrative_contact.yaml
+		{Op: "getAccount3PIDs", Method: get, Path: "/_matrix/client/v3/account/3pid", Access: web.User, Handler: web.Read(a.getAccount3PIDs)},
+		{Op: "post3PIDs", Method: post, Path: "/_matrix/client/v3/account/3pid", Access: web.User, Handler: web.Plain(a.post3PIDs)},
+		{Op: "add3PID", Method: post, Path: "/_matrix/client/v3/account/3pid/add", Access: web.User, RateLimited: true, Handler: web.Plain(a.add3PID)},
+		{Op: "bind3PID", Method: post, Path: "/_matrix/client/v3/account/3pid/bind", Access: web.User, RateLimited: true, Handler: web.Plain(a.bind3PID)},
+		{Op: "delete3pidFromAccount", Method: post, Path: "/_matrix/client/v3/account/3pid/delete", Access: web.User, NotSuspended: true, Handler: web.Write(a.delete3pidFromAccount)},
+		{Op: "unbind3pidFromAccount", Method: post, Path: "/_matrix/client/v3/account/3pid/unbind", Access: web.User, Handler: web.Plain(a.unbind3pidFromAccount)},
+		{Op: "requestTokenTo3PIDEmail", Method: post, Path: "/_matrix/client/v3/account/3pid/email/requestToken", Access: web.Anyone, RateLimited: true, Limit: web.Login, Handler: web.Plain(a.requestTokenTo3PIDEmail)},
+		{Op: "requestTokenTo3PIDMSISDN", Method: post, Path: "/_matrix/client/v3/account/3pid/msisdn/requestToken", Access: web.Anyone, RateLimited: true, Limit: web.Login, Handler: web.Plain(a.requestPhoneToken)},
+
 		// authed-content-repo.yaml
 		{Op: "getContentAuthed", Method: get, Path: "/_matrix/client/v1/media/download/{serverName}/{mediaId}", Access: web.User, Guests: true, RateLimited: true, Handler: web.Stream(a.getContentAuthed)},
 		{Op: "getContentOverrideNameAuthed", Method: get, Path: "/_matrix/client/v1/media/download/{serverName}/{mediaId}/{fileName}", Access: web.User, Guests: true, RateLimited: true, Handler: web.Stream(a.getContentOverrideNameAuthed)},
@@ -35,18 +52,18 @@ func (a *API) Routes() []web.Route {
 		{Op: "getConfigAuthed", Method: get, Path: "/_matrix/client/v1/media/config", Access: web.User, RateLimited: true, Handler: web.Plain(a.getConfigAuthed)},
 
 		// banning.yaml
-		{Op: "ban", Method: post, Path: "/_matrix/client/v3/rooms/{roomId}/ban", Access: web.User, Handler: web.Write(a.ban)},
-		{Op: "unban", Method: post, Path: "/_matrix/client/v3/rooms/{roomId}/unban", Access: web.User, Handler: web.Write(a.unban)},
+		{Op: "ban", Method: post, Path: "/_matrix/client/v3/rooms/{roomId}/ban", Access: web.User, NotSuspended: true, Handler: web.Write(a.ban)},
+		{Op: "unban", Method: post, Path: "/_matrix/client/v3/rooms/{roomId}/unban", Access: web.User, NotSuspended: true, Handler: web.Write(a.unban)},
 
 		// capabilities.yaml
-		{Op: "getCapabilities", Method: get, Path: "/_matrix/client/v3/capabilities", Access: web.User, RateLimited: true, Handler: web.Plain(a.getCapabilities)},
+		{Op: "getCapabilities", Method: get, Path: "/_matrix/client/v3/capabilities", Access: web.User, RateLimited: true, Handler: web.Read(a.getCapabilities)},
 
 		// content-repo.yaml
 		{Op: "uploadContent", Method: post, Path: "/_matrix/media/v3/upload", Access: web.User, RateLimited: true, Limit: web.Upload, MaxBody: -1, Handler: web.Plain(a.uploadContent)},
 		{Op: "getConfig", Method: get, Path: "/_matrix/media/v3/config", Access: web.User, RateLimited: true, Handler: web.Plain(a.getConfigAuthed)},
 
 		// create_room.yaml
-		{Op: "createRoom", Method: post, Path: "/_matrix/client/v3/createRoom", Access: web.User, MaxBody: maxCreateBody, Handler: web.Write(a.createRoom)},
+		{Op: "createRoom", Method: post, Path: "/_matrix/client/v3/createRoom", Access: web.User, NotSuspended: true, MaxBody: maxCreateBody, Handler: web.Write(a.createRoom)},
 
 		// cross_signing.yaml
 		{Op: "uploadCrossSigningKeys", Method: post, Path: "/_matrix/client/v3/keys/device_signing/upload", Access: web.User, Handler: web.Plain(a.uploadCrossSigningKeys)},
@@ -60,9 +77,9 @@ func (a *API) Routes() []web.Route {
 		{Op: "deleteDevices", Method: post, Path: "/_matrix/client/v3/delete_devices", Access: web.User, Handler: web.Plain(a.deleteDevices)},
 
 		// directory.yaml
-		{Op: "setRoomAlias", Method: put, Path: "/_matrix/client/v3/directory/room/{roomAlias}", Access: web.User, Handler: web.Write(a.setRoomAlias)},
+		{Op: "setRoomAlias", Method: put, Path: "/_matrix/client/v3/directory/room/{roomAlias}", Access: web.User, NotSuspended: true, Handler: web.Write(a.setRoomAlias)},
 		{Op: "getRoomIdByAlias", Method: get, Path: "/_matrix/client/v3/directory/room/{roomAlias}", Access: web.Anyone, Handler: web.Read(a.getRoomIdByAlias)},
-		{Op: "deleteRoomAlias", Method: remove, Path: "/_matrix/client/v3/directory/room/{roomAlias}", Access: web.User, Handler: web.Write(a.deleteRoomAlias)},
+		{Op: "deleteRoomAlias", Method: remove, Path: "/_matrix/client/v3/directory/room/{roomAlias}", Access: web.User, NotSuspended: true, Handler: web.Write(a.deleteRoomAlias)},
 		{Op: "getLocalAliases", Method: get, Path: "/_matrix/client/v3/rooms/{roomId}/aliases", Access: web.User, RateLimited: true, Handler: web.Read(a.getLocalAliases)},
 
 		// event_context.yaml
@@ -73,11 +90,11 @@ func (a *API) Routes() []web.Route {
 		{Op: "getFilter", Method: get, Path: "/_matrix/client/v3/user/{userId}/filter/{filterId}", Access: web.User, Handler: web.Read(a.getFilter)},
 
 		// inviting.yaml
-		{Op: "inviteUser", Method: post, Path: "/_matrix/client/v3/rooms/{roomId}/invite", Access: web.User, RateLimited: true, Handler: web.Write(a.inviteUser)},
+		{Op: "inviteUser", Method: post, Path: "/_matrix/client/v3/rooms/{roomId}/invite", Access: web.User, NotSuspended: true, RateLimited: true, Handler: web.Write(a.inviteUser)},
 
 		// joining.yaml
-		{Op: "joinRoomById", Method: post, Path: "/_matrix/client/v3/rooms/{roomId}/join", Access: web.User, RateLimited: true, Handler: web.Write(a.joinRoomById)},
-		{Op: "joinRoom", Method: post, Path: "/_matrix/client/v3/join/{roomIdOrAlias}", Access: web.User, RateLimited: true, Handler: web.Write(a.joinRoom)},
+		{Op: "joinRoomById", Method: post, Path: "/_matrix/client/v3/rooms/{roomId}/join", Access: web.User, Guests: true, NotSuspended: true, RateLimited: true, Handler: web.Write(a.joinRoomById)},
+		{Op: "joinRoom", Method: post, Path: "/_matrix/client/v3/join/{roomIdOrAlias}", Access: web.User, NotSuspended: true, RateLimited: true, Handler: web.Write(a.joinRoom)},
 
 		// key_backup.yaml
 		{Op: "postRoomKeysVersion", Method: post, Path: "/_matrix/client/v3/room_keys/version", Access: web.User, RateLimited: true, Handler: web.Write(a.postRoomKeysVersion)},
@@ -102,13 +119,13 @@ func (a *API) Routes() []web.Route {
 		{Op: "getKeysChanges", Method: get, Path: "/_matrix/client/v3/keys/changes", Access: web.User, Handler: web.Read(a.getKeysChanges)},
 
 		// kicking.yaml
-		{Op: "kick", Method: post, Path: "/_matrix/client/v3/rooms/{roomId}/kick", Access: web.User, Handler: web.Write(a.kick)},
+		{Op: "kick", Method: post, Path: "/_matrix/client/v3/rooms/{roomId}/kick", Access: web.User, NotSuspended: true, Handler: web.Write(a.kick)},
 
 		// knocking.yaml
-		{Op: "knockRoom", Method: post, Path: "/_matrix/client/v3/knock/{roomIdOrAlias}", Access: web.User, RateLimited: true, Handler: web.Write(a.knockRoom)},
+		{Op: "knockRoom", Method: post, Path: "/_matrix/client/v3/knock/{roomIdOrAlias}", Access: web.User, NotSuspended: true, RateLimited: true, Handler: web.Write(a.knockRoom)},
 
 		// leaving.yaml
-		{Op: "leaveRoom", Method: post, Path: "/_matrix/client/v3/rooms/{roomId}/leave", Access: web.User, RateLimited: true, Handler: web.Write(a.leaveRoom)},
+		{Op: "leaveRoom", Method: post, Path: "/_matrix/client/v3/rooms/{roomId}/leave", Access: web.User, Guests: true, RateLimited: true, Handler: web.Write(a.leaveRoom)},
 		{Op: "forgetRoom", Method: post, Path: "/_matrix/client/v3/rooms/{roomId}/forget", Access: web.User, RateLimited: true, Handler: web.Write(a.forgetRoom)},
 
 		// list_joined_rooms.yaml
@@ -126,7 +143,7 @@ func (a *API) Routes() []web.Route {
 		{Op: "login", Method: post, Path: "/_matrix/client/v3/login", Access: web.Anyone, RateLimited: true, Limit: web.Login, Handler: web.Plain(a.login)},
 
 		// login_token.yaml
-		{Op: "generateLoginToken", Method: post, Path: "/_matrix/client/v1/login/get_token", Access: web.User, RateLimited: true, Limit: web.Login, Handler: web.Plain(a.generateLoginToken)},
+		{Op: "generateLoginToken", Method: post, Path: "/_matrix/client/v1/login/get_token", Aliases: []string{loginTokenRevision0, loginTokenRevision1}, Access: web.User, RateLimited: true, Limit: web.Login, Handler: web.Plain(a.generateLoginToken)},
 
 		// logout.yaml
 		{Op: "logout", Method: post, Path: "/_matrix/client/v3/logout", Access: web.User, Guests: true, Locked: true, Handler: web.Write(a.logout)},
@@ -138,17 +155,29 @@ func (a *API) Routes() []web.Route {
 		// mutual_rooms.yaml
 		{Op: "getMutualRooms", Method: get, Path: "/_matrix/client/v1/mutual_rooms", Access: web.User, RateLimited: true, Handler: web.Read(a.getMutualRooms)},
 
+		// oauth_server_metadata.yaml
+		{Op: "getAuthMetadata", Method: get, Path: "/_matrix/client/v1/auth_metadata", Aliases: []string{"/_matrix/client/unstable/org.matrix.msc2965/auth_metadata"}, Access: web.Anyone, Handler: web.Plain(a.getAuthMetadata)},
+
+		// openid.yaml
+		{Op: "requestOpenIdToken", Method: post, Path: "/_matrix/client/v3/user/{userId}/openid/request_token", Access: web.User, RateLimited: true, Handler: web.Write(a.requestOpenIdToken)},
+
+
 		// password_management.yaml
 		{Op: "changePassword", Method: post, Path: "/_matrix/client/v3/account/password", Access: web.Optional, RateLimited: true, Limit: web.Login, Handler: web.Plain(a.changePassword)},
+		{Op: "requestTokenToResetPasswordEmail", Method: post, Path: "/_matrix/client/v3/account/password/email/requestToken", Access: web.Anyone, RateLimited: true, Limit: web.Login, Handler: web.Plain(a.requestTokenToResetPasswordEmail)},
+		{Op: "requestTokenToResetPasswordMSISDN", Method: post, Path: "/_matrix/client/v3/account/password/msisdn/requestToken", Access: web.Anyone, RateLimited: true, Limit: web.Login, Handler: web.Plain(a.requestPhoneToken)},
+
+		// policy_server.yaml
+		{Op: "getWellknownPolicy", Method: get, Path: "/.well-known/matrix/policy_server", Access: web.Anyone, Handler: web.Plain(a.getWellknownPolicy)},
 
 		// presence.yaml
 		{Op: "setPresence", Method: put, Path: "/_matrix/client/v3/presence/{userId}/status", Access: web.User, RateLimited: true, Handler: web.Plain(a.setPresence)},
 		{Op: "getPresence", Method: get, Path: "/_matrix/client/v3/presence/{userId}/status", Access: web.User, Handler: web.Read(a.getPresence)},
 
 		// profile.yaml
-		{Op: "setProfileField", Method: put, Path: "/_matrix/client/v3/profile/{userId}/{keyName}", Access: web.User, Guests: true, RateLimited: true, MaxBody: maxProfileBody, Handler: web.Write(a.setProfileField)},
-		{Op: "getProfileField", Method: get, Path: "/_matrix/client/v3/profile/{userId}/{keyName}", Access: web.Anyone, Handler: web.Read(a.getProfileField)},
-		{Op: "deleteProfileField", Method: remove, Path: "/_matrix/client/v3/profile/{userId}/{keyName}", Access: web.User, Guests: true, RateLimited: true, Handler: web.Write(a.deleteProfileField)},
+		{Op: "setProfileField", Method: put, Path: "/_matrix/client/v3/profile/{userId}/{keyName}", Aliases: []string{"/_matrix/client/unstable/uk.tcpip.msc4133/profile/{userId}/{keyName}"}, Access: web.User, NotSuspended: true, Guests: true, RateLimited: true, MaxBody: maxProfileBody, Handler: web.Write(a.setProfileField)},
+		{Op: "getProfileField", Method: get, Path: "/_matrix/client/v3/profile/{userId}/{keyName}", Aliases: []string{"/_matrix/client/unstable/uk.tcpip.msc4133/profile/{userId}/{keyName}"}, Access: web.Anyone, Handler: web.Read(a.getProfileField)},
+		{Op: "deleteProfileField", Method: remove, Path: "/_matrix/client/v3/profile/{userId}/{keyName}", Aliases: []string{"/_matrix/client/unstable/uk.tcpip.msc4133/profile/{userId}/{keyName}"}, Access: web.User, NotSuspended: true, Guests: true, RateLimited: true, Handler: web.Write(a.deleteProfileField)},
 		{Op: "getUserProfile", Method: get, Path: "/_matrix/client/v3/profile/{userId}", Access: web.Anyone, Handler: web.Read(a.getUserProfile)},
 
 		// pusher.yaml
@@ -180,6 +209,8 @@ func (a *API) Routes() []web.Route {
 		// registration.yaml
 		{Op: "register", Method: post, Path: "/_matrix/client/v3/register", Access: web.Anyone, RateLimited: true, Limit: web.Registration, Handler: web.Plain(a.register)},
 		{Op: "checkUsernameAvailability", Method: get, Path: "/_matrix/client/v3/register/available", Access: web.Anyone, RateLimited: true, Handler: web.Read(a.checkUsernameAvailability)},
+		{Op: "requestTokenToRegisterEmail", Method: post, Path: "/_matrix/client/v3/register/email/requestToken", Access: web.Anyone, RateLimited: true, Limit: web.Login, Handler: web.Plain(a.requestTokenToRegisterEmail)},
+		{Op: "requestTokenToRegisterMSISDN", Method: post, Path: "/_matrix/client/v3/register/msisdn/requestToken", Access: web.Anyone, RateLimited: true, Limit: web.Login, Handler: web.Plain(a.requestPhoneToken)},
 
 		// registration_tokens.yaml
 		{Op: "registrationTokenValidity", Method: get, Path: "/_matrix/client/v1/register/m.login.registration_token/validity", Access: web.Anyone, RateLimited: true, Limit: web.Registration, Handler: web.Read(a.registrationTokenValidity)},
@@ -192,11 +223,12 @@ func (a *API) Routes() []web.Route {
 		// room_event_by_timestamp.yaml
 		{Op: "getEventByTimestamp", Method: get, Path: "/_matrix/client/v1/rooms/{roomId}/timestamp_to_event", Access: web.User, RateLimited: true, Handler: web.Read(a.getEventByTimestamp)},
 
+
 		// room_send.yaml
-		{Op: "sendMessage", Method: put, Path: "/_matrix/client/v3/rooms/{roomId}/send/{eventType}/{txnId}", Access: web.User, Once: true, MaxBody: maxEventBody, Handler: web.Write(a.sendMessage)},
+		{Op: "sendMessage", Method: put, Path: "/_matrix/client/v3/rooms/{roomId}/send/{eventType}/{txnId}", Access: web.User, Guests: true, Once: true, MaxBody: maxEventBody, Handler: web.Write(a.sendMessage)},
 
 		// room_state.yaml
-		{Op: "setRoomStateWithKey", Method: put, Path: "/_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}", EmptyLast: true, Access: web.User, MaxBody: maxEventBody, Handler: web.Write(a.setRoomStateWithKey)},
+		{Op: "setRoomStateWithKey", Method: put, Path: "/_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}", EmptyLast: true, Access: web.User, Guests: true, NotSuspended: true, MaxBody: maxEventBody, Handler: web.Write(a.setRoomStateWithKey)},
 
 		// room_summary.yaml
 		{Op: "getRoomSummary", Method: get, Path: "/_matrix/client/v1/room_summary/{roomIdOrAlias}", Aliases: []string{"/_matrix/client/unstable/im.nheko.summary/summary/{roomIdOrAlias}"}, Access: web.Optional, RateLimited: true, Handler: web.Read(a.getRoomSummary)},
@@ -213,6 +245,13 @@ func (a *API) Routes() []web.Route {
 
 		// space_hierarchy.yaml
 		{Op: "getSpaceHierarchy", Method: get, Path: "/_matrix/client/v1/rooms/{roomId}/hierarchy", Access: web.User, RateLimited: true, Handler: web.Read(a.getSpaceHierarchy)},
+
+		// sso_login_redirect.yaml
+		{Op: "redirectToSSO", Method: get, Path: "/_matrix/client/v3/login/sso/redirect", Access: web.Anyone, Handler: web.Plain(a.redirectToSSO)},
+		{Op: "redirectToIdP", Method: get, Path: "/_matrix/client/v3/login/sso/redirect/{idpId}", Access: web.Anyone, Handler: web.Plain(a.redirectToIdP)},
+
+		// support.yaml
+		{Op: "getWellknownSupport", Method: get, Path: "/.well-known/matrix/support", Access: web.Anyone, Handler: web.Plain(a.getWellknownSupport)},
 
 		// sync.yaml
 		{Op: "sync", Method: get, Path: "/_matrix/client/v3/sync", Access: web.User, Guests: true, Handler: web.Plain(a.sync)},
@@ -236,6 +275,9 @@ func (a *API) Routes() []web.Route {
 		// typing.yaml
 		{Op: "setTyping", Method: put, Path: "/_matrix/client/v3/rooms/{roomId}/typing/{userId}", Access: web.User, RateLimited: true, Handler: web.Read(a.setTyping)},
 
+		// users.yaml
+		{Op: "searchUserDirectory", Method: post, Path: "/_matrix/client/v3/user_directory/search", Access: web.User, RateLimited: true, Handler: web.Read(a.searchUserDirectory)},
+
 		// versions.yaml
 		{Op: "getVersions", Method: get, Path: "/_matrix/client/versions", Access: web.Anyone, Handler: web.Plain(a.getVersions)},
 
@@ -248,10 +290,24 @@ func (a *API) Routes() []web.Route {
 		// whoami.yaml
 		{Op: "getTokenOwner", Method: get, Path: "/_matrix/client/v3/account/whoami", Access: web.User, Guests: true, RateLimited: true, Handler: web.Plain(a.getTokenOwner)},
 	}
+	all = append(all, a.pageRoutes()...)
 	if a.SharedSecret != "" { // not of the standard: see registerNonce
 		all = append(all,
 			web.Route{Op: "registerNonce", Method: get, Path: sharedSecretPath, Access: web.Anyone, RateLimited: true, Limit: web.Registration, Handler: web.Plain(a.registerNonce)},
 			web.Route{Op: "registerBySecret", Method: post, Path: sharedSecretPath, Access: web.Anyone, RateLimited: true, Limit: web.Registration, Handler: web.Plain(a.registerBySecret)})
 	}
 	return all
+}
+
+// pageRoutes are the operations that the OpenAPI description lacks: the standard's prose
+// asks for the first ones.
+func (a *API) pageRoutes() []web.Route {
+	return []web.Route{
+		{Op: "authFallback", Method: get, Path: "/_matrix/client/v3/auth/{stage}/fallback/web", Access: web.Anyone, RateLimited: true, Handler: web.Stream(a.authFallback)},
+		{Op: "authFallbackDone", Method: post, Path: "/_matrix/client/v3/auth/{stage}/fallback/web", Access: web.Anyone, RateLimited: true, Limit: web.Login, MaxBody: maxFormBody, Handler: web.Stream(a.authFallbackDone)},
+		{Op: "loginFallback", Method: get, Path: "/_matrix/static/client/login/", Aliases: []string{"/_matrix/static/client/login"}, Access: web.Anyone, RateLimited: true, Handler: web.Stream(a.loginFallback)},
+		{Op: "exchangeOpenIdToken", Method: get, Path: "/_matrix/federation/v1/openid/userinfo", Access: web.Anyone, RateLimited: true, Handler: web.Read(a.exchangeOpenIdToken)},
+		{Op: "validateEmail", Method: get, Path: validatePath, Access: web.Anyone, RateLimited: true, Handler: web.Stream(a.validateEmail)},
+		{Op: "confirmEmail", Method: post, Path: validatePath, Access: web.Anyone, RateLimited: true, Limit: web.Login, Handler: web.Stream(a.confirmEmail)},
+	}
 }

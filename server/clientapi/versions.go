@@ -17,6 +17,12 @@ func (a *API) getVersions(*web.Call, web.Empty) (getVersionsOut, error) {
 			"v1.1", "v1.2", "v1.3", "v1.4", "v1.5", "v1.6", "v1.7", "v1.8", "v1.9", "v1.10",
 			"v1.11", "v1.12", "v1.13", "v1.14", "v1.15", "v1.16", "v1.17", "v1.18", "v1.19",
 		},
-		UnstableFeatures: map[string]bool{},
+		// Names by which clients looked for what is in the standard now.
+		UnstableFeatures: map[string]bool{
+			"org.matrix.msc3882":                      true, // login tokens, revision 0
+			"org.matrix.msc3952_intentional_mentions": true,
+			"uk.tcpip.msc4133":                        true, // profile fields
+			"uk.tcpip.msc4133.stable":                 true,
+		},
 	}, nil
 }

@@ -162,7 +162,9 @@ func (k *Keeper) crossPublicKey(r kv.Reader, user matrix.UserID, usage string) (
 	return crossPublicKey(o), err == nil
 }
 
-func (k *Keeper) isCrossSigningKey(r kv.Reader, user matrix.UserID, name string) bool {
+// IsCrossSigningKey says whether a cross-signing key of the user is called so: no device
+// may be.
+func (k *Keeper) IsCrossSigningKey(r kv.Reader, user matrix.UserID, name string) bool {
 	for _, usage := range []string{usageMaster, usageSelf, usageUser} {
 		if public, ok := k.crossPublicKey(r, user, usage); ok && public == name {
 			return true

@@ -56,7 +56,7 @@ func (k *Keeper) putDeviceKeys(tx *kv.WriteTx, user matrix.UserID, device matrix
 	if err != nil {
 		return err
 	}
-	if k.isCrossSigningKey(tx, user, string(device)) {
+	if k.IsCrossSigningKey(tx, user, string(device)) {
 		return matrix.Forbidden("a device may not be named like a cross-signing key")
 	}
 	id, canonical := deviceKey{user, device}, o.Encode()

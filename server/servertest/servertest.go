@@ -69,6 +69,7 @@ func At(t testing.TB, folder string, options ...Option) *Server {
 	cfg := server.Config{
 		Data: folder, ServerName: Name, Listen: []string{"127.0.0.1:0"},
 		Registration: server.RegistrationOpen, RateLimitsOff: true,
+		Hashing:         accounts.HashCost{Memory: 8, Time: 1}, // as cheap as can be
 		Board:           server.BoardConfig{Off: true},
 		Log:             slog.New(slog.NewTextHandler(testLog{t}, &slog.HandlerOptions{Level: slog.LevelWarn})),
 		OnInternalError: func(err error, _ string) { t.Errorf("internal error: %v", err) },

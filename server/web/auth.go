@@ -25,6 +25,8 @@ type Requester struct {
 	Guest  bool
 	Owner  bool // owner of the house
 	Locked bool // may do nothing but log out (spec: client-server API, account locking)
+	// Suspended users may read and leave (spec: client-server API, account suspension).
+	Suspended bool
 }
 
 // accessToken is the token of a request: of the Authorization header, else of the
@@ -60,6 +62,10 @@ func (x *exchange) authenticate(r kv.Reader) error {
 	if who.Guest && !x.op.route.Guests {
 		return matrix.Refusal(http.StatusForbidden, "M_GUEST_ACCESS_FORBIDDEN", "Guests cannot do this.")
 	}
+	if who.Suspended && x.op.route.NotSuspended {
+		return matrix.UserSuspended()
+	}
 	x.call.User, x.call.Device, x.call.Guest, x.call.Owner = who.User, who.Device, who.Guest, who.Owner
+	x.call.Suspended = who.Suspended
 	return nil
 }

@@ -19,9 +19,14 @@ type Call struct {
 	Device matrix.DeviceID
 	Guest  bool
 	Owner  bool // owner of the house
+	// Suspended is for operations of which suspended users may do a part.
+	Suspended bool
 
 	Now time.Time // when the request came in
 	IP  string    // the client's address, without port; empty if unknown
+	// Base is where this client reached the house, as "https://house.example:8448"; empty
+	// if the request does not say. A client can make it up: it is for that client only.
+	Base string
 
 	// TxnID is the path's {txnId}, if it has one.
 	TxnID string

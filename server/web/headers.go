@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+
+	"porchlight/server/matrix"
 )
 
 // corsMaxAge is how long browsers may remember a preflight answer, in seconds.
@@ -54,6 +56,27 @@ func (s *Server) clientIP(r *http.Request) string {
 		return ""
 	}
 	return a.Unmap().WithZone("").String()
+}
+
+// base is where the client says that it reached the house, without a slash at the end;
+// empty if it says nothing that could be so.
+func (s *Server) base(r *http.Request) string {
+	scheme, host := "http", r.Host
+	if r.TLS != nil {
+		scheme = "https"
+	}
+	if p := r.Header.Get("X-Forwarded-Proto"); p == "http" || p == "https" {
+		scheme = p // also of a proxy that is not trusted: whoever lies harms only themselves
+	}
+	if s.proxy {
+		if h := r.Header.Get("X-Forwarded-Host"); h != "" {
+			host = h
+		}
+	}
+	if _, err := matrix.ParseServerName(host); err != nil {
+		return ""
+	}
+	return scheme + "://" + host
 }
 
 // addressBlock is what one household is taken to have: an IPv4 address or an IPv6

@@ -34,9 +34,10 @@ const maxBuckets = 10000
 // defaultLimits never bother a household and still slow down who guesses passwords.
 func defaultLimits() map[Class]Limit {
 	return map[Class]Limit{
-		General:      {PerSecond: 20, Burst: 100},
-		Login:        {PerSecond: 0.2, Burst: 15},
-		Registration: {PerSecond: 0.2, Burst: 10},
+		General: {PerSecond: 20, Burst: 100},
+		Login:   {PerSecond: 0.2, Burst: 15},
+		// Clients ask every two seconds whether the link in the mail was followed.
+		Registration: {PerSecond: 0.6, Burst: 20},
 		Upload:       {PerSecond: 5, Burst: 50},
 	}
 }

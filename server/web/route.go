@@ -30,6 +30,9 @@ type Route struct {
 	Access Access
 	Guests bool // guest accounts may use it (spec: client-server API, guest access)
 	Locked bool // locked accounts may use it (spec: client-server API, account locking)
+	// NotSuspended operations are refused to suspended accounts, which may read and leave
+	// (spec: client-server API, account suspension).
+	NotSuspended bool
 
 	// RateLimited operations are counted against Limit, or against General if that
 	// is empty.

@@ -169,7 +169,7 @@ type exchange struct {
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := &exchange{server: s, w: &response{ResponseWriter: w}}
-	x.call = Call{Ctx: r.Context(), Now: s.now(), IP: s.clientIP(r), R: r, W: x.w}
+	x.call = Call{Ctx: r.Context(), Now: s.now(), IP: s.clientIP(r), Base: s.base(r), R: r, W: x.w}
 	defer x.logRequest()
 	ours := setHeaders(x.w.Header(), r.URL.Path)
 	if ours && r.Method == http.MethodOptions {
