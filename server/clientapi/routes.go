@@ -162,6 +162,11 @@ func (a *API) Routes() []web.Route {
 		{Op: "requestOpenIdToken", Method: post, Path: "/_matrix/client/v3/user/{userId}/openid/request_token", Access: web.User, RateLimited: true, Handler: web.Write(a.requestOpenIdToken)},
 
 
+		// old_sync.yaml and peeking_events.yaml
+		{Op: "getEvents", Method: get, Path: "/_matrix/client/v3/events", Access: web.User, Guests: true, Handler: web.Plain(a.getEvents)},
+		{Op: "initialSync", Method: get, Path: "/_matrix/client/v3/initialSync", Access: web.User, Handler: web.Read(a.initialSync)},
+		{Op: "getOneEvent", Method: get, Path: "/_matrix/client/v3/events/{eventId}", Access: web.User, Handler: web.Read(a.getOneEvent)},
+
 		// password_management.yaml
 		{Op: "changePassword", Method: post, Path: "/_matrix/client/v3/account/password", Access: web.Optional, RateLimited: true, Limit: web.Login, Handler: web.Plain(a.changePassword)},
 		{Op: "requestTokenToResetPasswordEmail", Method: post, Path: "/_matrix/client/v3/account/password/email/requestToken", Access: web.Anyone, RateLimited: true, Limit: web.Login, Handler: web.Plain(a.requestTokenToResetPasswordEmail)},
@@ -223,6 +228,9 @@ func (a *API) Routes() []web.Route {
 		// room_event_by_timestamp.yaml
 		{Op: "getEventByTimestamp", Method: get, Path: "/_matrix/client/v1/rooms/{roomId}/timestamp_to_event", Access: web.User, RateLimited: true, Handler: web.Read(a.getEventByTimestamp)},
 
+
+		// room_initial_sync.yaml
+		{Op: "roomInitialSync", Method: get, Path: "/_matrix/client/v3/rooms/{roomId}/initialSync", Access: web.User, Guests: true, Handler: web.Read(a.roomInitialSync)},
 
 		// room_send.yaml
 		{Op: "sendMessage", Method: put, Path: "/_matrix/client/v3/rooms/{roomId}/send/{eventType}/{txnId}", Access: web.User, Guests: true, Once: true, MaxBody: maxEventBody, Handler: web.Write(a.sendMessage)},
