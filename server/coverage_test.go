@@ -22,7 +22,6 @@ var notYet = map[string][]string{
 	"appservice_room_directory.yaml": {"updateAppserviceRoomDirectoryVisibility"},
 	"authed-content-repo.yaml":       {"getUrlPreviewAuthed"},
 	"content-repo.yaml":              {"uploadContentToMXC", "createContent", "getContent", "getContentOverrideName", "getContentThumbnail", "getUrlPreview"},
-	"notifications.yaml":             {"getNotifications"},
 	"pusher.yaml":                    {"postPusher"},
 	"relations.yaml":                 {"getRelatingEvents", "getRelatingEventsWithRelType", "getRelatingEventsWithRelTypeAndEventType"},
 	"search.yaml":                    {"search"},

@@ -158,6 +158,9 @@ func (a *API) Routes() []web.Route {
 		// oauth_server_metadata.yaml
 		{Op: "getAuthMetadata", Method: get, Path: "/_matrix/client/v1/auth_metadata", Aliases: []string{"/_matrix/client/unstable/org.matrix.msc2965/auth_metadata"}, Access: web.Anyone, Handler: web.Plain(a.getAuthMetadata)},
 
+		// notifications.yaml
+		{Op: "getNotifications", Method: get, Path: "/_matrix/client/v3/notifications", Access: web.User, Handler: web.Read(a.getNotifications)},
+
 		// openid.yaml
 		{Op: "requestOpenIdToken", Method: post, Path: "/_matrix/client/v3/user/{userId}/openid/request_token", Access: web.User, RateLimited: true, Handler: web.Write(a.requestOpenIdToken)},
 

@@ -336,7 +336,7 @@ func TestThreadOfAnEvent(t *testing.T) {
 		"$root": MainThread, "$reply": "$root", "$reaction": "$root", "$edit": MainThread, "$odd": MainThread,
 	} {
 		f.view(func(r kv.Reader) {
-			if got := f.k.thread(r, f.h.events[event]); got != want {
+			if got := f.k.Thread(r, f.h.events[event]); got != want {
 				t.Errorf("%s is in %s, want %s", event, got, want)
 			}
 		})

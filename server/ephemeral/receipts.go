@@ -80,7 +80,7 @@ func (k *Keeper) SetReceipt(r kv.Reader, room matrix.RoomID, user matrix.UserID,
 	if err != nil {
 		return err
 	}
-	if thread != "" && thread != string(event) && thread != k.thread(r, e) {
+	if thread != "" && thread != string(event) && thread != k.Thread(r, e) {
 		return matrix.InvalidParam("the event is not in that thread")
 	}
 	key := receiptKey{room, user, kind, thread}
@@ -116,8 +116,8 @@ func (k *Keeper) Readable(r kv.Reader, room matrix.RoomID, user matrix.UserID, e
 	return e, nil
 }
 
-// thread is the root of the thread that an event is in, or MainThread.
-func (k *Keeper) thread(r kv.Reader, e *rooms.Event) string {
+// Thread is the root of the thread that an event is in, or MainThread.
+func (k *Keeper) Thread(r kv.Reader, e *rooms.Event) string {
 	for range maxThreadHops {
 		var c struct {
 			Relation struct {

@@ -1,9 +1,17 @@
-// Package push keeps the push rules of each user: the predefined ones of the standard,
-// and what the user changed of them or added.
+// Package push decides whom events notify, counts what is unread, and tells the push
+// gateways of those who are not looking.
 //
-// Only the changes are stored, so that a rule that a later release predefines reaches
-// everybody. A user who changed nothing has no row.
+// It owns the push rules of each user, of which only the changes are stored, so that a rule
+// that a later release predefines reaches everybody; and the pushers. Clients hear of rules
+// as account data of type m.push_rules.
 //
-// Clients hear of rules as account data of type m.push_rules; each change of them is in
-// the log as such.
+// An event is held against the rules of every local user in its room once, in the
+// transaction that appends it; the outcome is kept in the event's own row (rooms.Notice).
+// Nothing is written per member. What is unread follows from that and from how far somebody
+// has read, so the counts live in memory only and are right after a restart.
+//
+// Run sends to push gateways, one goroutine for each pusher that has something to send, so
+// that a slow gateway delays nobody. A follower's cursor in the change log, and in each
+// pusher's row the first event that it still has to send, are written together and late:
+// after a crash, events may be sent once more under the same ID, but none is lost.
 package push

@@ -132,6 +132,7 @@ func (k *Keeper) append(tx *kv.WriteTx, p *pdu.PDU, device matrix.DeviceID, txnI
 			return nil, err
 		}
 	}
+	k.noticed(tx, key, er, e)
 	return e, nil
 }
 
@@ -215,7 +216,7 @@ func (k *Keeper) redact(tx *kv.WriteTx, row RoomRow, a SendArgs) (*Event, error)
 	if err != nil {
 		return nil, err
 	}
-	er.PDU, er.RedactedBy = stripped, e.ID
+	er.PDU, er.RedactedBy, er.Notice = stripped, e.ID, nil
 	k.events.Put(tx, key, er)
 	return e, nil
 }

@@ -107,6 +107,7 @@ type eventRow struct {
 	TxnID      string          `cbor:"4,keyasint,omitempty"`
 	Replaces   uint64          `cbor:"5,keyasint,omitempty"` // position of the state event before
 	RedactedBy matrix.EventID  `cbor:"6,keyasint,omitempty"`
+	Notice     *Notice         `cbor:"7,keyasint,omitempty"`
 }
 
 type placeRow struct {
@@ -201,6 +202,7 @@ type Event struct {
 	TxnID      string          // that Device gave
 	Replaces   changes.Position
 	RedactedBy matrix.EventID
+	Notice     *Notice // nil: the event notifies nobody
 }
 
 // IsState says whether this is a state event, of any type and key.
@@ -251,7 +253,7 @@ func (k *Keeper) event(r kv.Reader, key eventKey, row eventRow) *Event {
 		Sender: matrix.UserID(text("sender")), Type: text("type"), TS: number("origin_server_ts"), Depth: number("depth"),
 		Content: f["content"], Redacts: matrix.EventID(text("redacts")), PDU: row.PDU,
 		Device: row.Device, TxnID: row.TxnID,
-		Replaces: changes.Position(row.Replaces), RedactedBy: row.RedactedBy,
+		Replaces: changes.Position(row.Replaces), RedactedBy: row.RedactedBy, Notice: row.Notice,
 	}
 	if err != nil {
 		k.DB.Fail(r, "rooms: event at "+string(key.Room), err)

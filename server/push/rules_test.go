@@ -30,7 +30,7 @@ func setUp(t *testing.T) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &fixture{t, db, c, New(db, c)}
+	return &fixture{t, db, c, New(Config{DB: db, Changes: c})}
 }
 
 func (f *fixture) rules() (all pushrule.Ruleset) {
