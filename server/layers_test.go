@@ -79,7 +79,8 @@ var house = map[string]room{
 
 	"server/syncv2": {ours: join(ground, rules, keepers)},
 
-	"server/mail": {},
+	"server/mail":          {},
+	"server/mail/mailtest": {},
 
 	"server/web":       {ours: ground, outside: []string{"github.com/julienschmidt/httprouter", "golang.org/x/time/rate"}},
 	"server/clientapi": {ours: join(ground, rules, keepers, views, "server/web", "server/mail", "media", "media/thumb"), tests: []string{"server"}},
@@ -93,7 +94,7 @@ var house = map[string]room{
 }
 
 // Test files may use these besides what their package may.
-var testHelpers = []string{"kv/kvtest", "server/servertest", "voip/device/devicetest", "pgregory.net/rapid"}
+var testHelpers = []string{"kv/kvtest", "server/servertest", "server/mail/mailtest", "voip/device/devicetest", "pgregory.net/rapid"}
 
 // upTo gives the ground, the rules and the keepers left of the one named.
 func upTo(keeper string) []string {
@@ -195,7 +196,7 @@ func TestHouseSingleRooms(t *testing.T) {
 	for _, only := range []struct {
 		what string
 		who  []string
-	}{
+		{"go.etcd.io/bbolt", []string{"kv", "media"}},
 		{"go.etcd.io/bbolt", []string{"kv", "media", "server/bench"}}, // bench: to compare with
 		{"github.com/julienschmidt/httprouter", []string{"server/web"}},
 		{"github.com/pion/webrtc/v4", []string{"voip/bridge"}},
