@@ -196,8 +196,8 @@ func TestHouseSingleRooms(t *testing.T) {
 	for _, only := range []struct {
 		what string
 		who  []string
+	}{
 		{"go.etcd.io/bbolt", []string{"kv", "media"}},
-		{"go.etcd.io/bbolt", []string{"kv", "media", "server/bench"}}, // bench: to compare with
 		{"github.com/julienschmidt/httprouter", []string{"server/web"}},
 		{"github.com/pion/webrtc/v4", []string{"voip/bridge"}},
 		{"github.com/pion/mediadevices", []string{"voip/device"}},
