@@ -92,8 +92,12 @@ var (
 	PushRules = &Keyspace{75, "push_rules", parts("user", Text), "server/push", main, "what a user changed of the push rules"}
 
 	// media.
-	MediaItems = &Keyspace{80, "media", parts("server", Text, "media_id", Text), "media", main, "an item of the content repository: type, name, size, blob"}
-	MediaBlobs = &Keyspace{81, "media_blobs", parts("sha256", Hash), "media", random, "where a blob lies and how often it is used"}
+	MediaItems    = &Keyspace{80, "media", parts("server", Text, "media_id", Text), "media", main, "an item of the content repository: type, name, size, blob"}
+	MediaBlobs    = &Keyspace{81, "media_blobs", parts("sha256", Hash), "media", random, "where a blob lies and how often it is used"}
+	MediaUsage    = &Keyspace{82, "media_usage", parts("who", Text), "media", main, "how much a user keeps; all together under the empty name"}
+	MediaPending  = &Keyspace{83, "media_pending", parts("user", Text, "media_id", Text), "media", main, "a media ID that waits for its content, and until when"}
+	MediaThumbs   = &Keyspace{84, "media_thumbnails", parts("sha256", Hash, "variant", Text), "media", random, "a thumbnail of a blob: its type and its own blob"}
+	MediaPreviews = &Keyspace{85, "media_previews", parts("url_sha256", Hash), "media", random, "what a page says of itself, and when it was fetched"}
 
 	// voip.
 	BoardSettings = &Keyspace{90, "board_settings", parts("name", Text), "voip/agent", main, "a setting of the board's own user, as JSON"}
@@ -108,7 +112,7 @@ func Ledger() []*Keyspace {
 		Rooms, Events, EventIDs, State, StateHistory, Memberships, Aliases, RoomAliases, PublicRooms, Relations,
 		Reports, NoticeRooms, Receipts,
 		DeviceKeys, OneTimeKeys, FallbackKeys, CrossSigning, KeySignatures, ToDevice, KeyCounts, BackupVersion, BackupKeys,
-		PushRules, MediaItems, MediaBlobs, BoardSettings,
+		PushRules, MediaItems, MediaBlobs, MediaUsage, MediaPending, MediaThumbs, MediaPreviews, BoardSettings,
 	}
 }
 

@@ -6,109 +6,114 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
-	"time"
+	"sync"
 
 	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 )
 
 const (
-	// chunkBytes is the size of all chunks of a blob but the last: with its key and the
-	// page's header it fills 64 pages.
-	chunkBytes = 256<<10 - 256
-	// chunksPerCommit is how many chunks are written before the disk is waited for. They
-	// are the memory that an upload needs.
-	chunksPerCommit = 4
-	// blobPage is fixed as the house's database's is.
-	blobPage = 4096
-	// lockTimeout is how long opening waits for another process to let go of the file.
-	lockTimeout = time.Second
+	// chunkBytes is the size of all chunks of a content but the last; BenchmarkChunkSize
+	// has the figures. bbolt keeps two to four values in a page and writes them anew when
+	// one is added, so large chunks are written up to twice; small ones cost more reading.
+	chunkBytes = 32<<10 - 64
+	// oldChunkBytes is what it was in oldVolume.
+	oldChunkBytes = 256<<10 - 256
+	// batchBytes is how much is written before the disk is waited for. It is the memory
+	// that an upload needs, twice.
+	batchBytes = 32 * chunkBytes
+	// firstBytes is what is read of an upload before a whole batch's memory is taken.
+	firstBytes = 2 * chunkBytes
+	// readChunks is how many chunks a download reads at once.
+	readChunks = 8
+	// residentBytes is how much is read of a file before its pages are given back.
+	residentBytes = 2 << 20
+	// removeChunks is how many chunks are deleted in one commit.
+	removeChunks = 256
 )
 
-// blobID numbers the contents in the file.
+// blobID numbers the contents; together with the file, it is never used again.
 type blobID uint64
 
-// blobs is the file of contents. A chunk's key is the blob's number and its own.
-type blobs struct{ bolt *bbolt.DB }
+// part is where the chunks of a content lie from the one numbered First on.
+type part struct {
+	Volume uint32 `cbor:"1,keyasint,omitempty"`
+	First  uint32 `cbor:"2,keyasint,omitempty"`
+}
 
-var chunkBucket = []byte("chunks")
+// place is where a content lies. A chunk's key in its file is the content's number and its
+// own.
+type place struct {
+	id    blobID
+	parts []part
+	chunk int64 // bytes of a chunk
+}
 
-// openBlobs opens the file, and creates it under another name first: bbolt's first
-// initialisation is not safe against power loss.
-func openBlobs(path string) (*blobs, error) {
-	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
-		if err := createBlobs(path); err != nil {
-			return nil, fmt.Errorf("create %s: %w", path, err)
+// volumeOf is the file that has a chunk.
+func (p place) volumeOf(n uint32) uint32 {
+	v := uint32(oldVolume)
+	for _, at := range p.parts {
+		if at.First <= n {
+			v = at.Volume
 		}
 	}
-	b, err := openBolt(path)
-	if err != nil {
-		return nil, err
-	}
-	return &blobs{b}, nil
+	return v
 }
 
-func openBolt(path string) (*bbolt.DB, error) {
-	b, err := bbolt.Open(path, 0o600, &bbolt.Options{
-		Timeout: lockTimeout, PageSize: blobPage, FreelistType: bbolt.FreelistMapType,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", path, err)
-	}
-	return b, nil
+// blobs is the contents, whatever they are.
+type blobs struct {
+	*volumes
+
+	idMu sync.Mutex
+	last blobID
 }
 
-func createBlobs(path string) error {
-	tmp := path + ".new"
-	if err := os.Remove(tmp); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	b, err := openBolt(tmp)
-	if err != nil {
-		return err
-	}
-	err = b.Update(func(tx *bbolt.Tx) error {
-		_, err := tx.CreateBucket(chunkBucket)
-		return err
-	})
-	if err := errors.Join(err, b.Sync(), b.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(tmp, path); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+// newID takes a number: the time, so that those of a later run are larger and chunks are
+// appended, or the one after the last.
+func (b *blobs) newID(nanoseconds int64) blobID {
+	b.idMu.Lock()
+	defer b.idMu.Unlock()
+	b.last = max(b.last+1, blobID(nanoseconds))
+	return b.last
 }
-
-func (b *blobs) close() error { return b.bolt.Close() }
 
 func chunkKey(id blobID, n uint32) []byte {
 	key := binary.BigEndian.AppendUint64(make([]byte, 0, 12), uint64(id))
 	return binary.BigEndian.AppendUint32(key, n)
 }
 
-// newID takes the next number. It is used up even if nothing is written under it.
-func (b *blobs) newID() (id blobID, err error) {
-	err = b.bolt.Update(func(tx *bbolt.Tx) error {
-		n, err := tx.Bucket(chunkBucket).NextSequence()
-		id = blobID(n)
+// put writes chunks of a content, the first of them as number n, and syncs them to disk. It
+// notes in p if they lie in another file than those before.
+func (b *blobs) put(p *place, n uint32, chunks [][]byte) error {
+	for {
+		f, err := b.writable()
+		if err != nil {
+			return err
+		}
+		err = f.put(p.id, n, chunks)
+		if errors.Is(err, bolterrors.ErrMaxSizeReached) {
+			b.setFull(f, true)
+			b.release(f)
+			continue
+		}
+		b.release(f)
+		if err == nil && (len(p.parts) == 0 || p.parts[len(p.parts)-1].Volume != f.n) {
+			p.parts = append(p.parts, part{f.n, n})
+		}
 		return err
-	})
-	return id, err
+	}
 }
 
-// put writes chunks of a blob, the first of them as number n, and syncs them to disk.
-func (b *blobs) put(id blobID, n uint32, chunks [][]byte) error {
-	return b.bolt.Update(func(tx *bbolt.Tx) error {
+func (f *volume) put(id blobID, n uint32, chunks [][]byte) error {
+	return f.bolt.Update(func(tx *bbolt.Tx) error {
 		in := tx.Bucket(chunkBucket)
 		in.FillPercent = 1 // chunks are appended
 		for i, chunk := range chunks {
-			if err := in.Put(chunkKey(id, n+uint32(i)), chunk); err != nil {
+			key := chunkKey(id, n+uint32(i))
+			if in.Get(key) != nil {
+				return fmt.Errorf("the content %d is there already", id)
+			}
+			if err := in.Put(key, chunk); err != nil {
 				return err
 			}
 		}
@@ -116,28 +121,39 @@ func (b *blobs) put(id blobID, n uint32, chunks [][]byte) error {
 	})
 }
 
-// write copies all of r into a blob.
-func (b *blobs) write(ctx context.Context, id blobID, r io.Reader) error {
-	buffer := make([]byte, chunkBytes*chunksPerCommit)
-	for n := uint32(0); ; n += chunksPerCommit {
+// write copies all of r into a content. The place is right as far as it was written also
+// if there is an error.
+func (b *blobs) write(ctx context.Context, id blobID, r io.Reader) (place, error) {
+	p := place{id: id, chunk: chunkBytes}
+	buffer := make([]byte, firstBytes)
+	kept := 0 // bytes of the buffer from the round before
+	for n := uint32(0); ; {
 		if err := ctx.Err(); err != nil {
-			return err
+			return p, err
 		}
-		got, ended, err := fill(buffer, r)
+		got, ended, err := fill(buffer[kept:], r)
 		if err != nil {
-			return err
+			return p, err
+		}
+		got += kept
+		kept = 0
+		if !ended && len(buffer) < batchBytes {
+			kept = got
+			buffer = append(make([]byte, 0, batchBytes), buffer...)[:batchBytes]
+			continue
 		}
 		var chunks [][]byte
 		for at := 0; at < got; at += chunkBytes {
 			chunks = append(chunks, buffer[at:min(at+chunkBytes, got)])
 		}
 		if len(chunks) > 0 {
-			if err := b.put(id, n, chunks); err != nil {
-				return err
+			if err := b.put(&p, n, chunks); err != nil {
+				return p, err
 			}
+			n += uint32(len(chunks))
 		}
 		if ended {
-			return nil
+			return p, nil
 		}
 	}
 }
@@ -158,103 +174,188 @@ func fill(buffer []byte, r io.Reader) (got int, ended bool, err error) {
 	return got, false, nil
 }
 
-// chunk copies a chunk out of the file; io.ErrUnexpectedEOF if it is not there.
-func (b *blobs) chunk(id blobID, n uint32) (chunk []byte, err error) {
-	err = b.bolt.View(func(tx *bbolt.Tx) error {
-		raw := tx.Bucket(chunkBucket).Get(chunkKey(id, n))
-		if raw == nil {
-			return io.ErrUnexpectedEOF
-		}
-		chunk = append([]byte(nil), raw...)
-		return nil
-	})
-	return chunk, err
-}
-
-// remove deletes the chunks of a blob, a few in each transaction.
-func (b *blobs) remove(ctx context.Context, id blobID) error {
-	for more := true; more; {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		err := b.bolt.Update(func(tx *bbolt.Tx) error {
-			more = false
+// read copies chunks of a content out of their file into buffer, as many as it holds, but
+// none of a further file. io.ErrUnexpectedEOF if the first is not there.
+func (b *blobs) read(p place, n uint32, buffer []byte) (got int, err error) {
+	err = b.with(p.volumeOf(n), func(f *volume) error {
+		return f.bolt.View(func(tx *bbolt.Tx) error {
+			var raw []byte
 			c := tx.Bucket(chunkBucket).Cursor()
-			var keys [][]byte
-			for key, _ := c.Seek(chunkKey(id, 0)); ofBlob(key, id); key, _ = c.Next() {
-				if len(keys) == 64 {
-					more = true
+			for key, value := c.Seek(chunkKey(p.id, n)); ofBlob(key, p.id) && len(buffer)-got >= len(value); key, value = c.Next() {
+				if binary.BigEndian.Uint32(key[8:]) != n {
 					break
 				}
-				keys = append(keys, append([]byte(nil), key...))
-			}
-			for _, key := range keys {
-				if err := tx.Bucket(chunkBucket).Delete(key); err != nil {
-					return err
+				got += copy(buffer[got:], value)
+				raw, n = value, n+1
+				if int64(len(value)) < p.chunk {
+					break // the last one
 				}
 			}
+			if raw == nil {
+				return io.ErrUnexpectedEOF
+			}
+			b.account(tx, f, raw, got)
 			return nil
 		})
-		if err != nil {
+	})
+	if errors.Is(err, errNoVolume) {
+		err = io.ErrUnexpectedEOF
+	}
+	return got, err
+}
+
+// account notes that n bytes were read through the mapping, and gives pages back in time.
+func (b *blobs) account(tx *bbolt.Tx, f *volume, raw []byte, n int) {
+	b.mu.Lock()
+	f.seen += int64(n)
+	due := f.seen >= residentBytes
+	if due {
+		f.seen = 0
+	}
+	b.mu.Unlock()
+	if due {
+		giveBack(tx, raw)
+	}
+}
+
+// remove deletes the chunks of a content, a few in each transaction, and the files that
+// are empty then.
+func (b *blobs) remove(ctx context.Context, p place) error {
+	parts := p.parts
+	if len(parts) == 0 {
+		parts = []part{{Volume: oldVolume}}
+	}
+	for _, at := range parts {
+		err := b.removeFrom(ctx, at.Volume, p.id)
+		if err != nil && !errors.Is(err, errNoVolume) {
 			return err
 		}
 	}
 	return nil
 }
 
+func (b *blobs) removeFrom(ctx context.Context, n uint32, id blobID) error {
+	for more := true; more; {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		err := b.with(n, func(f *volume) (err error) {
+			more, err = f.remove(id)
+			b.setFull(f, false)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return b.drop(n)
+}
+
+// remove deletes some chunks of a content and says whether there are more.
+func (f *volume) remove(id blobID) (more bool, err error) {
+	err = f.bolt.Update(func(tx *bbolt.Tx) error {
+		c := tx.Bucket(chunkBucket).Cursor()
+		var keys [][]byte
+		for key, _ := c.Seek(chunkKey(id, 0)); ofBlob(key, id); key, _ = c.Next() {
+			if more = len(keys) == removeChunks; more {
+				break
+			}
+			keys = append(keys, append([]byte(nil), key...))
+		}
+		for _, key := range keys {
+			if err := tx.Bucket(chunkBucket).Delete(key); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return more, err
+}
+
 func ofBlob(key []byte, id blobID) bool {
 	return len(key) == 12 && binary.BigEndian.Uint64(key) == uint64(id)
 }
 
-// sizes are all blobs in the file and how many bytes each has.
-func (b *blobs) sizes(ctx context.Context) (map[blobID]int64, error) {
-	all := map[blobID]int64{}
-	err := b.bolt.View(func(tx *bbolt.Tx) error {
-		return tx.Bucket(chunkBucket).ForEach(func(key, chunk []byte) error {
-			if len(key) != 12 {
-				return fmt.Errorf("a chunk has the key %x", key)
-			}
-			all[blobID(binary.BigEndian.Uint64(key))] += int64(len(chunk))
-			return ctx.Err()
-		})
-	})
-	return all, err
+// piece is what a file has of a content.
+type piece struct {
+	volume uint32
+	id     blobID
 }
 
-// blobReader reads a blob of known size, one chunk at a time; each in a transaction of its
-// own, so that a slow download keeps nothing from being freed.
+// sizes are all contents in all files and how many bytes each has there.
+func (b *blobs) sizes(ctx context.Context) (map[piece]int64, error) {
+	all := map[piece]int64{}
+	for _, n := range b.numbers() {
+		err := b.with(n, func(f *volume) error {
+			return f.bolt.View(func(tx *bbolt.Tx) error {
+				var last []byte
+				defer func() { giveBack(tx, last) }()
+				return tx.Bucket(chunkBucket).ForEach(func(key, chunk []byte) error {
+					if len(key) != 12 {
+						return fmt.Errorf("a chunk in %s has the key %x", volumeName(n), key)
+					}
+					all[piece{n, blobID(binary.BigEndian.Uint64(key))}] += int64(len(chunk))
+					b.account(tx, f, key, len(chunk))
+					last = key
+					return ctx.Err()
+				})
+			})
+		})
+		if err != nil && !errors.Is(err, errNoVolume) {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+// blobReader reads a content of known size, a few chunks at a time; each time in a
+// transaction of its own, so that a slow download keeps nothing from being freed.
 type blobReader struct {
 	blobs *blobs
-	id    blobID
+	place place
 	size  int64
 	at    int64
-	held  []byte // chunk number heldN
-	heldN uint32
+	held  []byte // from heldAt on
+	from  int64
 }
 
-// Read reads what is left of the chunk under way.
+// Read reads what is left of the chunks under way.
 func (r *blobReader) Read(p []byte) (int, error) {
 	if r.at >= r.size {
 		return 0, io.EOF
 	}
-	n := uint32(r.at / chunkBytes)
-	if r.held == nil || n != r.heldN {
-		chunk, err := r.blobs.chunk(r.id, n)
-		if err != nil {
+	if r.at < r.from || r.at >= r.from+int64(len(r.held)) {
+		if err := r.load(); err != nil {
 			return 0, err
 		}
-		r.held, r.heldN = chunk, n
 	}
-	from := r.at % chunkBytes
-	if from >= int64(len(r.held)) {
-		return 0, io.ErrUnexpectedEOF
-	}
-	got := copy(p, r.held[from:])
+	got := copy(p, r.held[r.at-r.from:])
 	r.at += int64(got)
 	return got, nil
 }
 
-// Seek goes to any place of the blob or behind its end.
+func (r *blobReader) load() error {
+	n, want := r.at/r.place.chunk, int64(1) // the beginning is often all that is wanted
+	if len(r.held) > 0 && r.at == r.from+int64(len(r.held)) {
+		want = max(1, readChunks*chunkBytes/r.place.chunk)
+	}
+	if size := want * r.place.chunk; int64(cap(r.held)) < size {
+		r.held = make([]byte, size)
+	}
+	buffer := r.held[:want*r.place.chunk]
+	r.held = r.held[:0]
+	got, err := r.blobs.read(r.place, uint32(n), buffer)
+	if err != nil {
+		return err
+	}
+	r.held, r.from = buffer[:got], n*r.place.chunk
+	if r.at >= r.from+int64(got) {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+
+// Seek goes to any place of the content or behind its end.
 func (r *blobReader) Seek(offset int64, whence int) (int64, error) {
 	switch whence {
 	case io.SeekCurrent:

@@ -8,10 +8,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"maps"
 	"mime"
+	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 	"unicode/utf8"
 
@@ -22,38 +23,71 @@ import (
 const (
 	// DefaultMaxUpload is the largest upload in bytes, unless Config says otherwise.
 	DefaultMaxUpload = 50 << 20
+	// DefaultMinFree is how many bytes uploads leave free on the disk.
+	DefaultMinFree = 256 << 20
 	// MaxNameBytes is the longest file name.
 	MaxNameBytes = 1024
 	// maxTypeBytes is the longest content type.
 	maxTypeBytes = 255
 	// maxMediaID is the longest media ID that is looked for.
 	maxMediaID = 255
+	// maxUploading is how many uploads go on at once; each needs batchBytes of memory.
+	maxUploading = 32
+	// busyRetry is what those are told who come when there are more.
+	busyRetry = 2 * time.Second
 )
 
 // defaultType is the content type of what came without one.
 const defaultType = "application/octet-stream"
 
-// Config is what a Keeper is made with.
+// Config is what a Keeper is made with. DB, Folder and Server have to be there.
 type Config struct {
-	DB        *kv.DB
-	Path      string            // of the file of contents
-	Server    matrix.ServerName // whose media these are
-	MaxUpload int64             // bytes; 0: DefaultMaxUpload
-	Now       func() time.Time  // nil: time.Now
-	Log       *slog.Logger      // nil: slog.Default()
+	DB     *kv.DB
+	Folder string // of the files of contents
+	// OldFile is where the first houses kept all contents; if it is there it moves into
+	// Folder. Empty: there is none.
+	OldFile string
+	Server  matrix.ServerName // whose media these are
+
+	MaxUpload   int64 // bytes; 0: DefaultMaxUpload
+	VolumeBytes int64 // of one file; 0: DefaultVolumeBytes
+	UserQuota   int64 // bytes that one user may keep; 0: any number
+	TotalQuota  int64 // bytes that all may keep together; 0: any number
+	MinFree     int64 // bytes that stay free on the disk; 0: DefaultMinFree; negative: none
+	// Open lets what is uploaded from now on be downloaded without an access token, too.
+	Open bool
+	// Retention is what is thrown away when; zero fields: the defaults.
+	Retention Retention
+	// Previews fetches pages for URL previews; nil: there are none.
+	Previews Fetcher
+
+	// Contact is whom a user may ask when the disk is full, a URI; nil: nobody is named.
+	Contact func(kv.Reader) string
+	// Free is how many bytes are free in a folder; nil: the operating system is asked.
+	Free    func(folder string) (int64, error)
+	Closing <-chan struct{}  // closed when waiting downloads have to answer; nil: never
+	Now     func() time.Time // nil: time.Now
+	Log     *slog.Logger     // nil: slog.Default()
 }
 
 // Keeper owns the content repository.
 type Keeper struct {
 	Config
-	items *kv.Table[itemKey, itemRow]
-	refs  *kv.Table[[sha256.Size]byte, blobRow]
-	blobs *blobs
-
-	drawing chan struct{} // holds one token while a thumbnail is made
+	items    *kv.Table[itemKey, itemRow]
+	refs     *kv.Table[[sha256.Size]byte, blobRow]
+	usages   *kv.Table[string, usageRow]
+	pendings *kv.Table[pendingKey, pendingRow]
+	thumbs   *kv.Table[thumbKey, thumbRow]
+	previews *kv.Table[[sha256.Size]byte, previewRow]
+	blobs    *blobs
+	waiting  waiters
+	drawing  drawing
+	fetching fetching
 
 	mu        sync.Mutex
-	uploading map[blobID]bool // contents that have no item yet
+	uploading map[blobID]bool // contents that no row leads to yet
+	held      int             // backups that go on
+	postponed []place         // what is to be removed after them
 }
 
 type itemKey struct {
@@ -65,15 +99,28 @@ type itemRow struct {
 	Type     string        `cbor:"1,keyasint,omitempty"`
 	Name     string        `cbor:"2,keyasint,omitempty"`
 	Size     int64         `cbor:"3,keyasint,omitempty"`
-	Uploader matrix.UserID `cbor:"4,keyasint,omitempty"`
+	Uploader matrix.UserID `cbor:"4,keyasint,omitempty"` // empty: the house itself
 	Created  int64         `cbor:"5,keyasint,omitempty"` // ms
-	SHA256   []byte        `cbor:"6,keyasint"`
+	SHA256   []byte        `cbor:"6,keyasint,omitempty"` // empty: nothing was uploaded yet
+	Expires  int64         `cbor:"7,keyasint,omitempty"` // ms: until when it has to be uploaded
+	Open     bool          `cbor:"8,keyasint,omitempty"` // needs no access token
 }
 
 type blobRow struct {
-	Blob blobID `cbor:"1,keyasint"`
-	Size int64  `cbor:"2,keyasint,omitempty"`
-	Refs uint64 `cbor:"3,keyasint"`
+	Blob        blobID `cbor:"1,keyasint"`
+	Size        int64  `cbor:"2,keyasint,omitempty"`
+	Refs        uint64 `cbor:"3,keyasint"`
+	Parts       []part `cbor:"4,keyasint,omitempty"` // empty: oldVolume
+	Chunk       int64  `cbor:"5,keyasint,omitempty"` // bytes; 0: oldChunkBytes
+	Quarantined bool   `cbor:"6,keyasint,omitempty"`
+}
+
+func (r blobRow) place() place {
+	p := place{id: r.Blob, parts: r.Parts, chunk: r.Chunk}
+	if p.chunk == 0 {
+		p.chunk = oldChunkBytes
+	}
+	return p
 }
 
 // Item is what the repository knows about an upload.
@@ -87,7 +134,15 @@ type Item struct {
 	Created  time.Time
 	SHA256   [sha256.Size]byte
 
-	blob blobID
+	// Open says that it may be downloaded without an access token.
+	Open bool
+	// Pending says that nothing was uploaded yet; it has to be before Expires.
+	Pending bool
+	Expires time.Time
+	// Quarantined contents are not served to anybody.
+	Quarantined bool
+
+	place place
 }
 
 // URI is the item's mxc URI.
@@ -95,16 +150,11 @@ func (i Item) URI() string { return "mxc://" + string(i.Server) + "/" + i.ID }
 
 // New opens the repository. Close it after the last use.
 func New(c Config) (*Keeper, error) {
-	if c.MaxUpload <= 0 {
-		c.MaxUpload = DefaultMaxUpload
+	c.fill()
+	if err := moveOld(c); err != nil {
+		return nil, err
 	}
-	if c.Now == nil {
-		c.Now = time.Now
-	}
-	if c.Log == nil {
-		c.Log = slog.Default()
-	}
-	b, err := openBlobs(c.Path)
+	v, err := openVolumes(c.Folder, c.VolumeBytes)
 	if err != nil {
 		return nil, err
 	}
@@ -112,59 +162,180 @@ func New(c Config) (*Keeper, error) {
 		Config:    c,
 		items:     kv.NewTable[itemKey, itemRow](c.DB, kv.MediaItems),
 		refs:      kv.NewTable[[sha256.Size]byte, blobRow](c.DB, kv.MediaBlobs),
-		blobs:     b,
-		drawing:   make(chan struct{}, 1),
+		usages:    kv.NewTable[string, usageRow](c.DB, kv.MediaUsage),
+		pendings:  kv.NewTable[pendingKey, pendingRow](c.DB, kv.MediaPending),
+		thumbs:    kv.NewTable[thumbKey, thumbRow](c.DB, kv.MediaThumbs),
+		previews:  kv.NewTable[[sha256.Size]byte, previewRow](c.DB, kv.MediaPreviews),
+		blobs:     &blobs{volumes: v},
+		drawing:   newDrawing(),
+		fetching:  newFetching(),
 		uploading: map[blobID]bool{},
+	}
+	if err := k.countUsage(context.Background()); err != nil {
+		return nil, errors.Join(err, v.close())
 	}
 	c.DB.AddCheck("media", k.check)
 	return k, nil
 }
 
-// Close closes the file of contents.
+func (c *Config) fill() {
+	if c.MaxUpload <= 0 {
+		c.MaxUpload = DefaultMaxUpload
+	}
+	if c.VolumeBytes <= 0 {
+		c.VolumeBytes = DefaultVolumeBytes
+	}
+	if c.MinFree == 0 {
+		c.MinFree = DefaultMinFree
+	}
+	if c.Free == nil {
+		c.Free = freeBytes
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	c.Retention.fill()
+}
+
+// moveOld takes the file of the first houses in.
+func moveOld(c Config) error {
+	if c.OldFile == "" {
+		return nil
+	}
+	v, err := openVolumes(c.Folder, c.VolumeBytes) // makes the folder
+	if err != nil {
+		return err
+	}
+	return renameIfThere(c.OldFile, v.path(oldVolume))
+}
+
+func renameIfThere(from, to string) error {
+	err := syscall.Rename(from, to)
+	if errors.Is(err, syscall.ENOENT) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("move %s to %s: %w", from, to, err)
+	}
+	return syncFolder(filepath.Dir(to))
+}
+
+// Close closes the files of contents.
 func (k *Keeper) Close() error { return k.blobs.close() }
 
 // Upload stores what body holds and returns the item under which it can be found. An
-// empty contentType or name is allowed. The errors are M_TOO_LARGE for more than
-// MaxUpload bytes, M_INVALID_PARAM for a type or name of the wrong form, and what body
-// returns. It waits for the network and the disk: not to be called in a transaction.
+// empty contentType or name is allowed. It is the one way in: clients' uploads, avatars
+// and the board's own pictures all come by here. The errors are M_TOO_LARGE for more than
+// MaxUpload bytes, M_FORBIDDEN for more than the uploader's quota,
+// M_RESOURCE_LIMIT_EXCEEDED if the house is full, M_LIMIT_EXCEEDED if too many upload at
+// once, M_INVALID_PARAM for a type or name of the wrong form, and what body returns. It
+// waits for the network and the disk: not to be called in a transaction.
 func (k *Keeper) Upload(ctx context.Context, uploader matrix.UserID, contentType, name string, body io.Reader) (Item, error) {
-	if err := checkName(&contentType, name); err != nil {
+	item := Item{Server: k.Server, ID: rand.Text(), Type: contentType, Name: name, Uploader: uploader, Created: k.Now(), Open: k.Config.Open}
+	return k.store(ctx, item, body, nil)
+}
+
+// store writes the content and then the rows, with what the caller adds in the same
+// transaction.
+func (k *Keeper) store(ctx context.Context, item Item, body io.Reader, also func(tx *kv.WriteTx, item *Item) error) (Item, error) {
+	if err := checkName(&item.Type, item.Name); err != nil {
 		return Item{}, err
 	}
-	id, err := k.begin()
+	counted, err := k.admit(ctx, item.Uploader, body)
 	if err != nil {
-		return Item{}, fmt.Errorf("begin an upload: %w", err)
+		return Item{}, err
 	}
-	defer k.end(id)
-	hash := sha256.New()
-	counted := &counter{r: io.TeeReader(body, hash), left: k.MaxUpload}
-	if err := k.blobs.write(ctx, id, counted); err != nil {
-		return Item{}, errors.Join(err, k.discard(id))
+	stored, err := k.keep(ctx, counted)
+	if err != nil {
+		return Item{}, err
 	}
-	item := Item{
-		Server: k.Server, ID: rand.Text(), Type: contentType, Name: name, Size: counted.n,
-		Uploader: uploader, Created: k.Now(), SHA256: [sha256.Size]byte(hash.Sum(nil)),
-	}
+	item.Size, item.SHA256 = stored.size, stored.sum
 	err = k.DB.Update(ctx, func(tx *kv.WriteTx) error {
-		row, known := k.refs.Get(tx, item.SHA256)
-		if !known {
-			row = blobRow{Blob: id, Size: item.Size}
+		if err := k.fits(tx, item.Uploader, item.Size); err != nil {
+			return err
 		}
-		row.Refs++
-		k.refs.Put(tx, item.SHA256, row)
+		if also != nil {
+			if err := also(tx, &item); err != nil {
+				return err
+			}
+		}
+		row, err := k.hold(tx, stored)
+		if err != nil {
+			return err
+		}
+		item.place = row.place()
+		k.count(tx, item.Uploader, item.Size, 1)
 		k.items.Put(tx, itemKey{item.Server, item.ID}, item.row())
-		item.blob = row.Blob
 		return nil
 	})
-	if err != nil {
-		return Item{}, errors.Join(err, k.discard(id))
+	return item, k.settle(stored, item.place.id, err)
+}
+
+// stored is a content on disk that no row leads to yet.
+type stored struct {
+	place place
+	size  int64
+	sum   [sha256.Size]byte
+}
+
+// keep writes a content. settle has to follow.
+func (k *Keeper) keep(ctx context.Context, body io.Reader) (stored, error) {
+	id := k.blobs.newID(k.Now().UnixNano())
+	k.mu.Lock()
+	busy := len(k.uploading) >= maxUploading
+	if !busy {
+		k.uploading[id] = true
 	}
-	if item.blob != id {
-		if err := k.discard(id); err != nil { // it was there already; this copy is of no use
+	k.mu.Unlock()
+	if busy {
+		return stored{}, matrix.LimitExceeded(busyRetry)
+	}
+	hash := sha256.New()
+	counted := &counter{r: body}
+	p, err := k.blobs.write(ctx, id, io.TeeReader(counted, hash))
+	s := stored{place: p, size: counted.n, sum: [sha256.Size]byte(hash.Sum(nil))}
+	if errors.Is(err, syscall.ENOSPC) {
+		k.Log.Error("the disk is full", "error", err)
+		err = k.full(ctx)
+	}
+	if err != nil {
+		return stored{}, k.settle(s, 0, err)
+	}
+	return s, nil
+}
+
+// hold counts a reference to a content, and takes it over if it is not there yet. The
+// error is M_FORBIDDEN for what is quarantined.
+func (k *Keeper) hold(tx *kv.WriteTx, s stored) (blobRow, error) {
+	row, known := k.refs.Get(tx, s.sum)
+	if row.Quarantined {
+		return row, matrix.Forbidden("this content has been put into quarantine here")
+	}
+	if !known {
+		row = blobRow{Blob: s.place.id, Size: s.size, Parts: s.place.parts, Chunk: s.place.chunk}
+	}
+	row.Refs++
+	k.refs.Put(tx, s.sum, row)
+	return row, nil
+}
+
+// settle ends what keep began: the content is removed if it failed or was there already.
+// It does so even if the request is over.
+func (k *Keeper) settle(s stored, used blobID, err error) error {
+	if err != nil {
+		err = errors.Join(err, k.discard(s.place))
+	} else if used != s.place.id {
+		if err := k.discard(s.place); err != nil {
 			k.Log.Warn("a second copy of a content was not removed, check --repair will", "error", err)
 		}
 	}
-	return item, nil
+	k.mu.Lock()
+	delete(k.uploading, s.place.id)
+	k.mu.Unlock()
+	return err
 }
 
 func checkName(contentType *string, name string) error {
@@ -180,180 +351,18 @@ func checkName(contentType *string, name string) error {
 	return nil
 }
 
-func (i Item) row() itemRow {
-	return itemRow{Type: i.Type, Name: i.Name, Size: i.Size, Uploader: i.Uploader, Created: i.Created.UnixMilli(), SHA256: i.SHA256[:]}
-}
-
-// begin takes a number for a content that has no item yet.
-func (k *Keeper) begin() (blobID, error) {
-	id, err := k.blobs.newID()
+// discard removes contents that no row leads to, or will once nobody makes a backup any
+// more: a backup has the rows of its beginning and the contents of its end.
+func (k *Keeper) discard(all ...place) error {
 	k.mu.Lock()
-	k.uploading[id] = true
+	if k.held > 0 {
+		k.postponed = append(k.postponed, all...)
+		all = nil
+	}
 	k.mu.Unlock()
-	return id, err
-}
-
-func (k *Keeper) end(id blobID) {
-	k.mu.Lock()
-	delete(k.uploading, id)
-	k.mu.Unlock()
-}
-
-// discard removes a content that no item leads to. It does so even if the request is over.
-func (k *Keeper) discard(id blobID) error { return k.blobs.remove(context.Background(), id) }
-
-// counter counts what is read and refuses too much.
-type counter struct {
-	r    io.Reader
-	n    int64
-	left int64
-}
-
-// Read reads on, until there is too much.
-func (c *counter) Read(p []byte) (int, error) {
-	n, err := c.r.Read(p)
-	c.n += int64(n)
-	if c.left -= int64(n); c.left < 0 {
-		return 0, matrix.TooLarge(fmt.Sprintf("an upload may have at most %d bytes", c.n+c.left))
+	var errs []error
+	for _, p := range all {
+		errs = append(errs, k.blobs.remove(context.Background(), p))
 	}
-	return n, err
-}
-
-// Item finds an item. The error is M_NOT_FOUND.
-func (k *Keeper) Item(r kv.Reader, server matrix.ServerName, id string) (Item, error) {
-	notFound := matrix.NotFound("there is no such media here")
-	if !validID(id) {
-		return Item{}, notFound
-	}
-	row, ok := k.items.Get(r, itemKey{server, id})
-	if !ok || len(row.SHA256) != sha256.Size {
-		return Item{}, notFound
-	}
-	item := Item{
-		Server: server, ID: id, Type: row.Type, Name: row.Name, Size: row.Size, Uploader: row.Uploader,
-		Created: time.UnixMilli(row.Created), SHA256: [sha256.Size]byte(row.SHA256),
-	}
-	blob, ok := k.refs.Get(r, item.SHA256)
-	if !ok {
-		return Item{}, notFound // Check reports it
-	}
-	item.blob = blob.Blob
-	return item, nil
-}
-
-// validID: letters, digits, _ and - (spec: content repository, mxc URIs).
-func validID(id string) bool {
-	if id == "" || len(id) > maxMediaID {
-		return false
-	}
-	for i := range len(id) {
-		c := id[i]
-		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == '-') {
-			return false
-		}
-	}
-	return true
-}
-
-// Open reads an item's content. If the item is deleted meanwhile, reading ends with
-// io.ErrUnexpectedEOF.
-func (k *Keeper) Open(i Item) io.ReadSeeker {
-	return &blobReader{blobs: k.blobs, id: i.blob, size: i.Size}
-}
-
-// Delete removes an item, and its content if no other item has the same. The error is
-// M_NOT_FOUND.
-func (k *Keeper) Delete(ctx context.Context, server matrix.ServerName, id string) error {
-	var item Item
-	unused := false
-	err := k.DB.Update(ctx, func(tx *kv.WriteTx) (err error) {
-		if item, err = k.Item(tx, server, id); err != nil {
-			return err
-		}
-		row, _ := k.refs.Get(tx, item.SHA256)
-		row.Refs--
-		if unused = row.Refs == 0; unused {
-			k.refs.Delete(tx, item.SHA256)
-		} else {
-			k.refs.Put(tx, item.SHA256, row)
-		}
-		k.items.Delete(tx, itemKey{server, id})
-		return nil
-	})
-	if err != nil || !unused {
-		return err
-	}
-	return k.discard(item.blob)
-}
-
-// Repair removes contents that no item leads to, as a crash in the middle of an upload
-// leaves them, and says how many. Uploads may go on meanwhile.
-func (k *Keeper) Repair(ctx context.Context) (removed int, err error) {
-	// In this order: what is not uploading any more has its item by the time of the View.
-	all, err := k.blobs.sizes(ctx)
-	if err != nil {
-		return 0, err
-	}
-	k.mu.Lock()
-	uploading := maps.Clone(k.uploading)
-	k.mu.Unlock()
-	used := map[blobID]bool{}
-	err = k.DB.View(ctx, func(tx *kv.ReadTx) error {
-		for _, row := range k.refs.Scan(tx, kv.All()) {
-			used[row.Blob] = true
-		}
-		return nil
-	})
-	if err != nil {
-		return 0, err
-	}
-	for id := range all {
-		if used[id] || uploading[id] {
-			continue
-		}
-		if err := k.blobs.remove(ctx, id); err != nil {
-			return removed, err
-		}
-		removed++
-	}
-	return removed, nil
-}
-
-// Backup writes a copy of the file of contents. Made after the house's own backup, it has
-// the content of every item in that.
-func (k *Keeper) Backup(w io.Writer) (n int64, err error) {
-	tx, err := k.blobs.bolt.Begin(false)
-	if err != nil {
-		return 0, err
-	}
-	n, err = tx.WriteTo(w)
-	return n, errors.Join(err, tx.Rollback())
-}
-
-func (k *Keeper) check(r kv.Reader, report func(string, ...any)) {
-	sizes, err := k.blobs.sizes(context.Background())
-	if err != nil {
-		report("the file of contents cannot be read: %v", err)
-		return
-	}
-	refs := map[[sha256.Size]byte]uint64{}
-	for key, row := range k.items.Scan(r, kv.All()) {
-		if len(row.SHA256) != sha256.Size {
-			report("item %s/%s has no hash", key.Server, key.ID)
-			continue
-		}
-		sum := [sha256.Size]byte(row.SHA256)
-		refs[sum]++
-		if blob, ok := k.refs.Get(r, sum); !ok || blob.Size != row.Size {
-			report("item %s/%s of %d bytes leads to %+v", key.Server, key.ID, row.Size, blob)
-		}
-	}
-	for sum, row := range k.refs.Scan(r, kv.All()) {
-		if refs[sum] != row.Refs {
-			report("content %x has %d items and a count of %d", sum[:4], refs[sum], row.Refs)
-		}
-		if sizes[row.Blob] != row.Size {
-			report("content %x has %d bytes of %d", sum[:4], sizes[row.Blob], row.Size)
-		}
-	}
+	return errors.Join(errs...)
 }

@@ -43,7 +43,7 @@ func openAt(t *testing.T, folder string, limit int64) *fixture {
 	})
 	db := kvtest.OpenAt(t, filepath.Join(folder, "porchlight.db"))
 	var err error
-	k, err = New(Config{DB: db, Path: filepath.Join(folder, "media.db"), Server: house, MaxUpload: limit})
+	k, err = New(Config{DB: db, Folder: filepath.Join(folder, "media"), OldFile: filepath.Join(folder, "media.db"), Server: house, MaxUpload: limit})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +84,7 @@ func noise(n int) []byte {
 
 func TestWhatGoesInComesOut(t *testing.T) {
 	f := openAt(t, t.TempDir(), 8<<20)
-	for _, n := range []int{0, 1, chunkBytes - 1, chunkBytes, chunkBytes + 1, chunkBytes * chunksPerCommit, chunkBytes*chunksPerCommit*2 + 7} {
+	for _, n := range []int{0, 1, chunkBytes - 1, chunkBytes, chunkBytes + 1, firstBytes, firstBytes + 1, batchBytes, batchBytes*2 + 7} {
 		content := noise(n)
 		id := f.upload(content, "text/plain", "noise.txt").ID
 		item, err := f.item(id)
@@ -179,7 +179,7 @@ func TestRefusedUploadsLeaveNothing(t *testing.T) {
 			}
 		})
 	}
-	if _, err := f.k.Upload(t.Context(), alice, "", "", broken{bytes.NewReader(noise(chunkBytes*chunksPerCommit - 9))}); !errors.Is(err, io.ErrUnexpectedEOF) {
+	if _, err := f.k.Upload(t.Context(), alice, "", "", broken{bytes.NewReader(noise(batchBytes-9))}); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("a broken connection: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -201,22 +201,15 @@ func TestACrashLeavesNoHalfUpload(t *testing.T) {
 		kept = f.upload(noise(chunkBytes+1), "", "")
 		// As a crash between the content and its item leaves it, and one amid the content.
 		for _, n := range []int{10, chunkBytes * 9} {
-			id, err := f.k.begin()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := f.k.blobs.write(t.Context(), id, bytes.NewReader(noise(n))); err != nil {
+			if _, err := f.k.keep(t.Context(), bytes.NewReader(noise(n))); err != nil {
 				t.Fatal(err)
 			}
 		}
 	})
 	t.Run("after", func(t *testing.T) {
 		f := openAt(t, folder, 8<<20)
-		busy, err := f.k.begin() // an upload that is under way stays
+		busy, err := f.k.keep(t.Context(), strings.NewReader("busy")) // an upload that is under way stays
 		if err != nil {
-			t.Fatal(err)
-		}
-		if err := f.k.blobs.write(t.Context(), busy, strings.NewReader("busy")); err != nil {
 			t.Fatal(err)
 		}
 		if n, err := f.k.Repair(t.Context()); n != 2 || err != nil {
@@ -232,13 +225,11 @@ func TestACrashLeavesNoHalfUpload(t *testing.T) {
 		if got, err := io.ReadAll(f.k.Open(item)); err != nil || len(got) != chunkBytes+1 {
 			t.Errorf("%d bytes: %v", len(got), err)
 		}
-		f.k.end(busy)
-		if n, err := f.k.Repair(t.Context()); n != 1 || err != nil {
-			t.Errorf("removed %d: %v", n, err)
+		if err := f.k.settle(busy, 0, io.EOF); err != io.EOF && !errors.Is(err, io.EOF) {
+			t.Error(err)
 		}
-		var copied bytes.Buffer
-		if n, err := f.k.Backup(&copied); err != nil || n == 0 || int64(copied.Len()) != n {
-			t.Errorf("backup of %d bytes: %v", n, err)
+		if n := f.contents(); n != 1 {
+			t.Errorf("%d contents after the upload failed", n)
 		}
 	})
 }
@@ -303,22 +294,36 @@ func TestThumbnailOfAnItem(t *testing.T) {
 		t.Fatal(err)
 	}
 	item := f.upload(b.Bytes(), "image/png", "")
-	small, kind, ok, err := f.k.Thumbnail(t.Context(), item, thumb.Size{Width: 40, Height: 40})
-	if err != nil || !ok || kind != "image/jpeg" {
-		t.Fatalf("%s %t %v", kind, ok, err)
+	small, err := f.k.Thumbnail(t.Context(), item, thumb.Size{Width: 40, Height: 40})
+	if err != nil || small.Type != "image/jpeg" {
+		t.Fatalf("%+v %v", small, err)
 	}
-	config, _, err := image.DecodeConfig(bytes.NewReader(small))
-	if err != nil || config.Width != 80 || config.Height != 40 {
+	config, _, err := image.DecodeConfig(small.Content)
+	if err != nil || config.Width != 192 || config.Height != 96 {
 		t.Errorf("%+v %v", config, err)
 	}
-	if _, _, ok, err := f.k.Thumbnail(t.Context(), item, thumb.Size{Width: 500, Height: 500}); ok || err != nil {
-		t.Errorf("larger than it is: %t %v", ok, err)
+	if p, err := f.k.Thumbnail(t.Context(), item, thumb.Size{Width: 500, Height: 500}); p.SHA256 != item.SHA256 || p.Type != "image/png" || err != nil {
+		t.Errorf("larger than it is: %+v %v", p, err)
 	}
-	if _, _, _, err := f.k.Thumbnail(t.Context(), item, thumb.Size{Width: -1, Height: 5}); !matrix.IsCode(err, "M_INVALID_PARAM") {
+	if _, err := f.k.Thumbnail(t.Context(), item, thumb.Size{Width: -1, Height: 5}); !matrix.IsCode(err, "M_INVALID_PARAM") {
 		t.Errorf("negative: %v", err)
 	}
 	text := f.upload([]byte("no picture"), "image/png", "")
-	if _, _, _, err := f.k.Thumbnail(t.Context(), text, thumb.Size{Width: 5, Height: 5}); !matrix.IsCode(err, "M_UNKNOWN") {
+	if _, err := f.k.Thumbnail(t.Context(), text, thumb.Size{Width: 5, Height: 5}); !matrix.IsCode(err, "M_UNKNOWN") {
 		t.Errorf("no picture: %v", err)
+	}
+	// It is kept, once, and goes with the picture.
+	again, err := f.k.Thumbnail(t.Context(), item, thumb.Size{Width: 96, Height: 90})
+	if err != nil || again.SHA256 != small.SHA256 {
+		t.Errorf("again: %v", err)
+	}
+	if n := f.contents(); n != 3 {
+		t.Errorf("%d contents", n)
+	}
+	if err := f.k.Delete(t.Context(), house, item.ID); err != nil {
+		t.Fatal(err)
+	}
+	if n := f.contents(); n != 1 {
+		t.Errorf("%d contents are left", n)
 	}
 }

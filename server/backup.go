@@ -14,40 +14,49 @@ import (
 )
 
 // Backup writes everything the house keeps as a tar archive, while it goes on. The rows
-// come first and the media after them: what is added meanwhile is too much rather than
-// too little.
-func (s *Server) Backup(ctx context.Context, w io.Writer) error {
+// come first and the media after them, of which none are removed meanwhile: what is added
+// in that time is too much rather than too little.
+func (s *Server) Backup(ctx context.Context, w io.Writer) (err error) {
+	release := s.Media.Hold()
+	defer func() { err = errors.Join(err, release()) }()
 	archive := tar.NewWriter(w)
-	add := func(name string, write func(io.Writer) error) error {
-		// The size has to be known first, and a snapshot of a running database knows
-		// its own only once it is taken.
-		tmp, err := os.CreateTemp(s.Config.Data, ".backup-*")
-		if err != nil {
-			return err
-		}
-		defer os.Remove(tmp.Name())
-		defer tmp.Close()
-		if err := write(tmp); err != nil {
-			return err
-		}
-		size, err := tmp.Seek(0, io.SeekCurrent)
-		if err != nil {
-			return err
-		}
-		if _, err := tmp.Seek(0, io.SeekStart); err != nil {
-			return err
-		}
-		if err := archive.WriteHeader(&tar.Header{Name: name, Mode: 0o600, Size: size, ModTime: s.Config.Now()}); err != nil {
-			return err
-		}
-		_, err = io.Copy(archive, tmp)
-		return err
-	}
-	err := add(dbName, func(w io.Writer) error { _, err := s.DB.Backup(ctx, w); return err })
+	err = s.backupRows(ctx, archive)
 	if err == nil {
-		err = add(mediaName, func(w io.Writer) error { _, err := s.Media.Backup(w); return err })
+		err = s.Media.Backup(ctx, func(name string, size int64, write func(io.Writer) error) error {
+			if err := archive.WriteHeader(s.tarHeader(mediaName+"/"+name, size)); err != nil {
+				return err
+			}
+			return write(archive)
+		})
 	}
 	return errors.Join(err, archive.Close())
+}
+
+func (s *Server) tarHeader(name string, size int64) *tar.Header {
+	return &tar.Header{Name: name, Mode: 0o600, Size: size, ModTime: s.Config.Now()}
+}
+
+// backupRows copies the database to a file of its own first: its size has to be known, and
+// a slow reader must not keep pages of the running house from being used again.
+func (s *Server) backupRows(ctx context.Context, archive *tar.Writer) error {
+	tmp, err := os.CreateTemp(s.Config.Data, ".backup-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(tmp.Name())
+	defer tmp.Close()
+	size, err := s.DB.Backup(ctx, tmp)
+	if err != nil {
+		return err
+	}
+	if _, err := tmp.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	if err := archive.WriteHeader(s.tarHeader(dbName, size)); err != nil {
+		return err
+	}
+	_, err = io.Copy(archive, tmp)
+	return err
 }
 
 // Restore fills an empty data folder from a backup. It refuses a folder that holds a

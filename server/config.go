@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -46,6 +47,8 @@ type Config struct {
 	RoomVersion string
 	// MaxUpload is the largest upload in bytes; 0: media's default.
 	MaxUpload int64
+	// Media is what else there is to say of uploads and previews.
+	Media MediaConfig
 	// People is about accounts and those who have them.
 	People PeopleConfig
 	// EncryptionHint is what well-known tells clients about encrypting new rooms: "on", "off",
@@ -63,6 +66,23 @@ type Config struct {
 
 	// dataOnly opens the keepers without doors or devices.
 	dataOnly bool
+}
+
+// MediaConfig bounds the content repository.
+type MediaConfig struct {
+	UserQuota  int64 // bytes that one user may keep; 0: any number
+	TotalQuota int64 // bytes that all may keep together; 0: any number
+	MinFree    int64 // bytes that uploads leave free on the disk; 0: media's default
+	// VolumeBytes is how large a file of contents gets; 0: media's default.
+	VolumeBytes int64
+	// Open lets what is uploaded from now on be downloaded without an access token, too.
+	Open bool
+	// Elsewhere is the address of a CDN or object store that has all media; empty: none.
+	Elsewhere string
+	// PreviewsOff fetches no pages for previews.
+	PreviewsOff bool
+	// ThumbnailAge and PreviewAge are how long those are kept; 0: media's defaults.
+	ThumbnailAge, PreviewAge time.Duration
 }
 
 // BoardConfig is the board as somebody who can be called.
@@ -204,6 +224,11 @@ func (c *Config) fill() error {
 	if err := c.People.check(c.PublicURL); err != nil {
 		return err
 	}
+	if at := c.Media.Elsewhere; at != "" {
+		if u, err := url.Parse(at); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
+			return fmt.Errorf("%q is no address that media could be had at", at)
+		}
+	}
 	if (c.TLSCert == "") != (c.TLSKey == "") {
 		return errors.New("a TLS certificate and its key go together")
 	}
@@ -229,10 +254,14 @@ func (c *Config) dbFile() string { return filepath.Join(c.Data, dbName) }
 
 const dbName = "porchlight.db"
 
-// mediaFile is the file of what people uploaded.
-func (c *Config) mediaFile() string { return filepath.Join(c.Data, mediaName) }
+// mediaFolder has the files of what people uploaded.
+func (c *Config) mediaFolder() string { return filepath.Join(c.Data, mediaName) }
 
-const mediaName = "media.db"
+const (
+	mediaName = "media"
+	// oldMediaName is where the first houses kept what people uploaded.
+	oldMediaName = "media.db"
+)
 
 // publicURL is where clients reach the house, without a slash at the end.
 func (c *Config) publicURL(listening net.Addr) string {

@@ -32,6 +32,8 @@ type Order struct {
 	Uses       uint32        `json:"uses,omitempty"`    // 0: any number
 	Life       time.Duration `json:"life_ns,omitempty"` // 0: for ever
 	Repair     bool          `json:"repair,omitempty"`  // of "check"
+	Media      string        `json:"media,omitempty"`   // a content URI
+	Release    bool          `json:"release,omitempty"` // of "media quarantine": end it
 	Report     uint64        `json:"report,omitempty"`  // a report's number
 }
 

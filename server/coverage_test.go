@@ -20,8 +20,6 @@ import (
 var notYet = map[string][]string{
 	"appservice_ping.yaml":           {"pingAppservice"},
 	"appservice_room_directory.yaml": {"updateAppserviceRoomDirectoryVisibility"},
-	"authed-content-repo.yaml":       {"getUrlPreviewAuthed"},
-	"content-repo.yaml":              {"uploadContentToMXC", "createContent", "getContent", "getContentOverrideName", "getContentThumbnail", "getUrlPreview"},
 	"pusher.yaml":                    {"postPusher"},
 	"relations.yaml":                 {"getRelatingEvents", "getRelatingEventsWithRelType", "getRelatingEventsWithRelTypeAndEventType"},
 	"search.yaml":                    {"search"},

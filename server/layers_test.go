@@ -26,7 +26,7 @@ type room struct {
 // an earlier one, if its row says so; nothing may import upwards.
 var (
 	ground  = []string{"kv", "server/matrix"}
-	rules   = []string{"server/roomver", "server/pdu", "server/eventauth", "server/pushrule"}
+	rules   = []string{"server/roomver", "server/pdu", "server/eventauth", "server/pushrule", "server/dialguard"}
 	keepers = []string{
 		"server/setup", "server/changes", "server/accounts", "server/rooms",
 		"server/history", "server/ephemeral", "server/e2ee", "server/push",
@@ -55,6 +55,8 @@ var house = map[string]room{
 	"server/eventauth": {ours: []string{"server/matrix", "server/roomver", "server/pdu"}},
 	"server/pushrule":  {ours: []string{"server/matrix"}},
 
+	"server/dialguard": {},
+
 	"server/setup":     {ours: upTo("server/setup")},
 	"server/changes":   {ours: upTo("server/changes")},
 	"server/accounts":  {ours: upTo("server/accounts"), outside: []string{"golang.org/x/crypto/argon2", "golang.org/x/text"}},
@@ -67,8 +69,9 @@ var house = map[string]room{
 	"server/notices": {ours: upTo("server/notices")},
 	"server/reports": {ours: upTo("server/reports")},
 
-	"media":       {ours: join(ground, "media/thumb"), outside: []string{"go.etcd.io/bbolt", "github.com/gabriel-vasile/mimetype"}},
-	"media/thumb": {outside: []string{"golang.org/x/image"}},
+	"media":         {ours: join(ground, "media/thumb", "media/preview"), outside: []string{"go.etcd.io/bbolt"}},
+	"media/thumb":   {outside: []string{"golang.org/x/image"}},
+	"media/preview": {outside: []string{"golang.org/x/net/html"}},
 
 	"voip/call":              {ours: []string{"server/matrix"}},
 	"voip/device":            {outside: []string{"github.com/pion/mediadevices", "github.com/pion/opus", "github.com/blackjack/webcam", "golang.org/x/sys"}},

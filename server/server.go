@@ -117,10 +117,7 @@ func (s *Server) keepers(ctx context.Context) (err error) {
 	})
 	s.E2EE = e2ee.New(e2ee.Config{DB: s.DB, Changes: s.Changes, Accounts: s.Accounts, Rooms: s.Rooms, Server: s.Setup.ServerName()})
 
-	s.Media, err = media.New(media.Config{
-		DB: s.DB, Path: c.mediaFile(), Server: s.Setup.ServerName(), MaxUpload: c.MaxUpload, Now: c.Now, Log: c.Log,
-	})
-	if err != nil {
+	if s.Media, err = media.New(s.mediaConfig()); err != nil {
 		return err
 	}
 
@@ -129,6 +126,7 @@ func (s *Server) keepers(ctx context.Context) (err error) {
 	s.Notices = notices.New(notices.Config{DB: s.DB, Setup: s.Setup, Accounts: s.Accounts, Rooms: s.Rooms})
 	s.Reports = reports.New(reports.Config{DB: s.DB, Now: c.Now, Witness: s})
 	s.Rooms.AddWitness(s.Notices)
+	s.Rooms.AddWitness(mover{s})
 	s.Accounts.AddUserWitness(s.Notices) // before the rooms, which make the user leave
 	s.Accounts.AddUserWitness(s.Rooms)
 	s.Rooms.AddWitness(s.Ephemeral)
@@ -136,6 +134,7 @@ func (s *Server) keepers(ctx context.Context) (err error) {
 	s.runs("database", s.DB.Run)
 	s.runs("control", s.runControl)
 	s.runs("accounts", s.Accounts.Run)
+	s.runs("media", s.Media.Run)
 	s.runs("ephemeral", s.Ephemeral.Run)
 	return nil
 }
@@ -162,7 +161,8 @@ func (s *Server) doors() error {
 		E2EE: s.E2EE, Push: s.Push, Sync: views, Media: s.Media, Reports: s.Reports,
 		Registration: clientapi.Registration(c.Registration), SharedSecret: c.SharedSecret,
 		PublicURL: strings.TrimSuffix(c.PublicURL, "/"), EncryptionHint: c.EncryptionHint, RoomVersion: c.RoomVersion,
-		Guests: people.Guests, Terms: terms, RegistrationEmail: clientapi.EmailUse(people.RegistrationEmail),
+		MediaElsewhere: strings.TrimSuffix(c.Media.Elsewhere, "/"),
+		Guests:         people.Guests, Terms: terms, RegistrationEmail: clientapi.EmailUse(people.RegistrationEmail),
 		NextLinkHosts: people.NextLinkHosts, Support: people.Support, PolicyKey: people.PolicyKey, Log: c.Log,
 		AllUsers: people.Directory == "all" || people.Directory == "" && c.Registration != RegistrationOpen,
 	}

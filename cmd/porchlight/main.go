@@ -27,6 +27,7 @@ type cli struct {
 	User    userCmd    `cmd:"" help:"Accounts: add, list, passwd, deactivate."`
 	Token   tokenCmd   `cmd:"" help:"Registration tokens: add, list, remove."`
 	Report  reportCmd  `cmd:"" help:"What users report as inappropriate: list, remove."`
+	Media   mediaCmd   `cmd:"" help:"Uploads: list, quarantine, delete."`
 	Backup  backupCmd  `cmd:"" help:"Write everything into one file, while the house goes on."`
 	Restore restoreCmd `cmd:"" help:"Fill an empty data folder from a backup."`
 	Check   checkCmd   `cmd:"" help:"Read everything and say what is wrong with it."`

@@ -31,6 +31,7 @@ type serveCmd struct {
 	MaxUpload    int64  `help:"Largest upload in bytes; 0 is the default of 50 MiB." default:"0" placeholder:"BYTES"`
 	LogLevel     string `help:"How much to log: debug, info, warn or error." enum:"debug,info,warn,error" default:"info"`
 
+	mediaFlags
 	peopleFlags
 	boardFlags
 }
@@ -92,7 +93,7 @@ func (s *serveCmd) config() (server.Config, error) {
 		TLSCert: s.TLSCert, TLSKey: s.TLSKey, PublicURL: s.PublicURL,
 		Registration: s.Registration, SharedSecret: s.SharedSecret,
 		RateLimitsOff: s.RateLimits == "off", TrustProxy: s.TrustProxy, AllowPrivateNetworks: s.Private,
-		EncryptionHint: s.Encryption, RoomVersion: s.RoomVersion, MaxUpload: s.MaxUpload, People: people, Board: board,
+		EncryptionHint: s.Encryption, RoomVersion: s.RoomVersion, MaxUpload: s.MaxUpload, Media: s.mediaFlags.config(), People: people, Board: board,
 		Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
 	}, nil
 }

@@ -69,6 +69,9 @@ type Config struct {
 	// EncryptionHint is "on" or "off" for what well-known tells clients about encrypting
 	// new rooms; empty: nothing.
 	EncryptionHint string
+	// MediaElsewhere is where all media can be had besides, without a slash at the end, for
+	// those who follow redirects; empty: nowhere.
+	MediaElsewhere string
 	// RoomVersion is the default that capabilities tell of; empty: roomver.Default.
 	RoomVersion string
 	// Log hears of what no client is told; nil: slog.Default().

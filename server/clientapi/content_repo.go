@@ -1,15 +1,19 @@
 package clientapi
 
-// The operations of content-repo.yaml and authed-content-repo.yaml. What is uploaded here
-// can only be downloaded with an access token; the older operations, which need none, are
-// not there (spec: content repository, client behaviour).
+// The operations of content-repo.yaml and authed-content-repo.yaml. The older ones, which
+// need no access token, are frozen: they find only what was uploaded while the house was
+// told to leave it open (spec: content repository, client behaviour).
 
 import (
-	"bytes"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
+	"strconv"
+	"strings"
 	"time"
 
 	"porchlight/kv"
@@ -38,16 +42,68 @@ type uploadContentOut struct {
 
 // uploadContent: spec: client-server API, POST media/v3/upload.
 func (a *API) uploadContent(c *web.Call, in uploadContentIn) (uploadContentOut, error) {
-	if c.R.ContentLength > a.Media.MaxUpload {
-		return uploadContentOut{}, matrix.TooLarge("that is larger than this server takes: m.upload.size of the media configuration says how much it does")
+	body, err := a.uploadBody(c, in.Body)
+	if err != nil {
+		return uploadContentOut{}, err
 	}
-	body := &patientBody{in.Body, http.NewResponseController(c.W)}
 	defer body.done()
 	item, err := a.Media.Upload(c.Ctx, c.User, c.R.Header.Get("Content-Type"), in.Name, body)
 	if err != nil {
 		return uploadContentOut{}, err
 	}
 	return uploadContentOut{item.URI()}, nil
+}
+
+func (a *API) uploadBody(c *web.Call, body io.Reader) (*patientBody, error) {
+	if c.R.ContentLength > a.Media.MaxUpload {
+		return nil, matrix.TooLarge("that is larger than this server takes: m.upload.size of the media configuration says how much it does")
+	}
+	return &patientBody{body, http.NewResponseController(c.W)}, nil
+}
+
+type createContentOut struct {
+	URI     string `json:"content_uri"`
+	Expires int64  `json:"unused_expires_at"` // ms
+}
+
+// createContent: spec: client-server API, POST media/v1/create (MSC2246).
+func (a *API) createContent(c *web.Call, tx *kv.WriteTx, _ web.Empty) (createContentOut, error) {
+	item, err := a.Media.Create(tx, c.User)
+	if err != nil {
+		return createContentOut{}, err
+	}
+	return createContentOut{item.URI(), item.Expires.UnixMilli()}, nil
+}
+
+type uploadContentToMXCIn struct {
+	Server matrix.ServerName `path:"serverName"`
+	ID     string            `path:"mediaId"`
+	uploadContentIn
+}
+
+// uploadContentToMXC: spec: client-server API, PUT media/v3/upload (MSC2246).
+func (a *API) uploadContentToMXC(c *web.Call, in uploadContentToMXCIn) (web.Empty, error) {
+	body, err := a.uploadBody(c, in.Body)
+	if err != nil {
+		return web.Empty{}, err
+	}
+	defer body.done()
+	_, err = a.Media.UploadTo(c.Ctx, in.Server, in.ID, c.User, c.R.Header.Get("Content-Type"), in.Name, body)
+	return web.Empty{}, unstableCode(strings.Contains(c.R.URL.Path, "/unstable/"), err)
+}
+
+// unstableCode gives an errcode of MSC2246 the name that those know who asked by its
+// unstable names.
+func unstableCode(unstable bool, err error) error {
+	var refused *matrix.Error
+	if !unstable || !errors.As(err, &refused) {
+		return err
+	}
+	switch refused.Code {
+	case "M_NOT_YET_UPLOADED", "M_CANNOT_OVERWRITE_MEDIA":
+		return matrix.Refusal(refused.Status, "FI.MAU.MSC2246_"+strings.TrimPrefix(refused.Code, "M_"), refused.Message)
+	}
+	return err
 }
 
 // patientBody lets an upload take as long as it likes, so long as it goes on.
@@ -85,26 +141,62 @@ func (w patientWriter) Write(p []byte) (int, error) {
 	return w.ResponseWriter.Write(p)
 }
 
+// mediaIn is what all downloads take. allow_remote says nothing here: there is nothing
+// from elsewhere.
 type mediaIn struct {
-	Server matrix.ServerName `path:"serverName"`
-	ID     string            `path:"mediaId"`
+	Server           matrix.ServerName `path:"serverName"`
+	ID               string            `path:"mediaId"`
+	Timeout          *int64            `query:"timeout_ms"`
+	UnstableTimeout  *int64            `query:"fi.mau.msc2246.timeout_ms"`
+	Redirect         bool              `query:"allow_redirect"`
+	UnstableRedirect bool              `query:"com.beeper.msc3860.allow_redirect"`
 }
 
-func (a *API) mediaItem(c *web.Call, in mediaIn) (item media.Item, err error) {
+func (in mediaIn) wait() time.Duration {
+	asked := in.Timeout
+	if asked == nil {
+		asked = in.UnstableTimeout
+	}
+	if asked == nil {
+		return media.DefaultWait
+	}
+	return time.Duration(max(0, min(*asked, media.MaxWait.Milliseconds()))) * time.Millisecond
+}
+
+// mediaItem finds an item, and waits for it if its content is on its way (spec: MSC2246).
+func (a *API) mediaItem(c *web.Call, in mediaIn) (media.Item, error) {
+	item, err := a.Media.Await(c.Ctx, in.Server, in.ID, in.wait())
+	return item, unstableCode(in.Timeout == nil && in.UnstableTimeout != nil, err)
+}
+
+// openItem finds an item that may be downloaded without an access token. Nobody without
+// one can wait.
+func (a *API) openItem(c *web.Call, in mediaIn) (item media.Item, err error) {
 	err = a.DB.View(c.Ctx, func(tx *kv.ReadTx) error {
 		item, err = a.Media.Item(tx, in.Server, in.ID)
 		return err
 	})
+	if err == nil && !item.Open || matrix.IsCode(err, "M_NOT_YET_UPLOADED") {
+		err = matrix.NotFound("without an access token, there is no such media here")
+	}
 	return item, err
 }
 
+// finder is mediaItem or openItem.
+type finder func(*web.Call, mediaIn) (media.Item, error)
+
 // getContentAuthed: spec: client-server API, GET client/v1/media/download.
-func (a *API) getContentAuthed(c *web.Call, in mediaIn) error {
-	item, err := a.mediaItem(c, in)
+func (a *API) getContentAuthed(c *web.Call, in mediaIn) error { return a.download(c, in, a.mediaItem) }
+
+// getContent: spec: client-server API, GET media/v3/download, deprecated.
+func (a *API) getContent(c *web.Call, in mediaIn) error { return a.download(c, in, a.openItem) }
+
+func (a *API) download(c *web.Call, in mediaIn, find finder) error {
+	item, err := find(c, in)
 	if err != nil {
 		return err
 	}
-	a.serveMedia(c, item, item.Name)
+	a.serveMedia(c, in, item, item.Name)
 	return nil
 }
 
@@ -115,20 +207,47 @@ type getContentOverrideNameIn struct {
 
 // getContentOverrideNameAuthed: spec: client-server API, GET client/v1/media/download.
 func (a *API) getContentOverrideNameAuthed(c *web.Call, in getContentOverrideNameIn) error {
-	item, err := a.mediaItem(c, in.mediaIn)
+	return a.downloadAs(c, in, a.mediaItem)
+}
+
+// getContentOverrideName: spec: client-server API, GET media/v3/download, deprecated.
+func (a *API) getContentOverrideName(c *web.Call, in getContentOverrideNameIn) error {
+	return a.downloadAs(c, in, a.openItem)
+}
+
+func (a *API) downloadAs(c *web.Call, in getContentOverrideNameIn, find finder) error {
+	if len(in.Name) > media.MaxNameBytes {
+		return matrix.InvalidParam("that file name is too long")
+	}
+	item, err := find(c, in.mediaIn)
 	if err != nil {
 		return err
 	}
-	a.serveMedia(c, item, in.Name)
+	a.serveMedia(c, in.mediaIn, item, in.Name)
 	return nil
 }
 
-// serveMedia answers with an item's content, or the parts of it that are asked for.
-func (a *API) serveMedia(c *web.Call, item media.Item, name string) {
-	serve(c, item, media.Headers(item.Type, name), a.Media.Open(item))
+// redirect sends whoever follows redirects to where the content lies besides, if the owner
+// has such a place (spec: MSC3860).
+func (a *API) redirect(c *web.Call, in mediaIn, item media.Item, rest string) bool {
+	if a.MediaElsewhere == "" || !in.Redirect && !in.UnstableRedirect {
+		return false
+	}
+	h := c.W.Header()
+	h.Set("Location", a.MediaElsewhere+"/"+url.PathEscape(string(item.Server))+"/"+url.PathEscape(item.ID)+rest)
+	h.Set("Cache-Control", "no-store")
+	c.W.WriteHeader(http.StatusTemporaryRedirect)
+	return true
 }
 
-func serve(c *web.Call, item media.Item, headers map[string]string, content io.ReadSeeker) {
+// serveMedia answers with an item's content, or the parts of it that are asked for.
+func (a *API) serveMedia(c *web.Call, in mediaIn, item media.Item, name string) {
+	if !a.redirect(c, in, item, "") {
+		serve(c, item, media.Headers(item.Type, name), item.SHA256, a.Media.Open(item))
+	}
+}
+
+func serve(c *web.Call, item media.Item, headers map[string]string, sum [32]byte, content io.ReadSeeker) {
 	rc := http.NewResponseController(c.W)
 	defer func() { _ = rc.SetWriteDeadline(time.Time{}) }()
 	h := c.W.Header()
@@ -136,6 +255,7 @@ func serve(c *web.Call, item media.Item, headers map[string]string, content io.R
 		h.Set(key, value)
 	}
 	h.Set("Cache-Control", mediaCache)
+	h.Set("ETag", `"`+hex.EncodeToString(sum[:])+`"`)
 	http.ServeContent(patientWriter{c.W, rc}, c.R, "", item.Created, content)
 }
 
@@ -144,29 +264,56 @@ type getContentThumbnailIn struct {
 	Width    int    `query:"width,required"`
 	Height   int    `query:"height,required"`
 	Method   string `query:"method"`
-	Animated bool   `query:"animated"` // a preference: thumbnails here stand still
+	Animated bool   `query:"animated"`
 }
 
 // getContentThumbnailAuthed: spec: client-server API, GET client/v1/media/thumbnail.
 func (a *API) getContentThumbnailAuthed(c *web.Call, in getContentThumbnailIn) error {
+	return a.thumbnail(c, in, a.mediaItem)
+}
+
+// getContentThumbnail: spec: client-server API, GET media/v3/thumbnail, deprecated.
+func (a *API) getContentThumbnail(c *web.Call, in getContentThumbnailIn) error {
+	return a.thumbnail(c, in, a.openItem)
+}
+
+func (a *API) thumbnail(c *web.Call, in getContentThumbnailIn, find finder) error {
 	if in.Method != "" && in.Method != "scale" && in.Method != "crop" {
 		return matrix.InvalidParam("method is scale or crop")
 	}
-	item, err := a.mediaItem(c, in.mediaIn)
+	item, err := find(c, in.mediaIn)
 	if err != nil {
 		return err
 	}
-	size := thumb.Size{Width: in.Width, Height: in.Height, Crop: in.Method == "crop"}
-	picture, kind, ok, err := a.Media.Thumbnail(c.Ctx, item, size)
+	if in.Width > 0 && in.Height > 0 {
+		query := url.Values{"width": {strconv.Itoa(in.Width)}, "height": {strconv.Itoa(in.Height)}, "animated": {strconv.FormatBool(in.Animated)}}
+		query.Set("method", "scale")
+		if in.Method == "crop" {
+			query.Set("method", "crop")
+		}
+		if a.redirect(c, in.mediaIn, item, "/thumbnail?"+query.Encode()) {
+			return nil
+		}
+	}
+	size := thumb.Size{Width: in.Width, Height: in.Height, Crop: in.Method == "crop", Animated: in.Animated}
+	picture, err := a.Media.Thumbnail(c.Ctx, item, size)
 	if err != nil {
 		return err
 	}
-	if !ok {
-		a.serveMedia(c, item, item.Name)
-		return nil
-	}
-	serve(c, item, media.Headers(kind, "thumbnail."+kind[len("image/"):]), bytes.NewReader(picture))
+	headers := media.Headers(picture.Type, "thumbnail."+strings.TrimPrefix(picture.Type, "image/"))
+	serve(c, item, headers, picture.SHA256, picture.Content)
 	return nil
+}
+
+type getUrlPreviewIn struct {
+	URL string `query:"url,required"`
+	// TS is when the page was wanted from; there is only the newest.
+	TS *int64 `query:"ts"`
+}
+
+// getUrlPreviewAuthed: spec: client-server API, GET client/v1/media/preview_url.
+func (a *API) getUrlPreviewAuthed(c *web.Call, in getUrlPreviewIn) (json.RawMessage, error) {
+	return a.Media.Preview(c.Ctx, in.URL)
 }
 
 type getConfigOut struct {

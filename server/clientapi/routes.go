@@ -49,6 +49,7 @@ func (a *API) Routes() []web.Route {
 		{Op: "getContentAuthed", Method: get, Path: "/_matrix/client/v1/media/download/{serverName}/{mediaId}", Access: web.User, Guests: true, RateLimited: true, Handler: web.Stream(a.getContentAuthed)},
 		{Op: "getContentOverrideNameAuthed", Method: get, Path: "/_matrix/client/v1/media/download/{serverName}/{mediaId}/{fileName}", Access: web.User, Guests: true, RateLimited: true, Handler: web.Stream(a.getContentOverrideNameAuthed)},
 		{Op: "getContentThumbnailAuthed", Method: get, Path: "/_matrix/client/v1/media/thumbnail/{serverName}/{mediaId}", Access: web.User, Guests: true, RateLimited: true, Handler: web.Stream(a.getContentThumbnailAuthed)},
+		{Op: "getUrlPreviewAuthed", Method: get, Path: "/_matrix/client/v1/media/preview_url", Access: web.User, RateLimited: true, Limit: web.Upload, Handler: web.Plain(a.getUrlPreviewAuthed)},
 		{Op: "getConfigAuthed", Method: get, Path: "/_matrix/client/v1/media/config", Access: web.User, RateLimited: true, Handler: web.Plain(a.getConfigAuthed)},
 
 		// banning.yaml
@@ -60,6 +61,12 @@ func (a *API) Routes() []web.Route {
 
 		// content-repo.yaml
 		{Op: "uploadContent", Method: post, Path: "/_matrix/media/v3/upload", Access: web.User, RateLimited: true, Limit: web.Upload, MaxBody: -1, Handler: web.Plain(a.uploadContent)},
+		{Op: "uploadContentToMXC", Method: put, Path: "/_matrix/media/v3/upload/{serverName}/{mediaId}", Aliases: []string{"/_matrix/media/unstable/fi.mau.msc2246/upload/{serverName}/{mediaId}"}, Access: web.User, RateLimited: true, Limit: web.Upload, MaxBody: -1, Handler: web.Plain(a.uploadContentToMXC)},
+		{Op: "createContent", Method: post, Path: "/_matrix/media/v1/create", Aliases: []string{"/_matrix/media/unstable/fi.mau.msc2246/create"}, Access: web.User, RateLimited: true, Limit: web.Upload, Handler: web.Write(a.createContent)},
+		{Op: "getContent", Method: get, Path: "/_matrix/media/v3/download/{serverName}/{mediaId}", Access: web.Anyone, RateLimited: true, Handler: web.Stream(a.getContent)},
+		{Op: "getContentOverrideName", Method: get, Path: "/_matrix/media/v3/download/{serverName}/{mediaId}/{fileName}", Access: web.Anyone, RateLimited: true, Handler: web.Stream(a.getContentOverrideName)},
+		{Op: "getContentThumbnail", Method: get, Path: "/_matrix/media/v3/thumbnail/{serverName}/{mediaId}", Access: web.Anyone, RateLimited: true, Handler: web.Stream(a.getContentThumbnail)},
+		{Op: "getUrlPreview", Method: get, Path: "/_matrix/media/v3/preview_url", Access: web.User, RateLimited: true, Limit: web.Upload, Handler: web.Plain(a.getUrlPreviewAuthed)},
 		{Op: "getConfig", Method: get, Path: "/_matrix/media/v3/config", Access: web.User, RateLimited: true, Handler: web.Plain(a.getConfigAuthed)},
 
 		// create_room.yaml
@@ -164,7 +171,6 @@ func (a *API) Routes() []web.Route {
 		// openid.yaml
 		{Op: "requestOpenIdToken", Method: post, Path: "/_matrix/client/v3/user/{userId}/openid/request_token", Access: web.User, RateLimited: true, Handler: web.Write(a.requestOpenIdToken)},
 
-
 		// old_sync.yaml and peeking_events.yaml
 		{Op: "getEvents", Method: get, Path: "/_matrix/client/v3/events", Access: web.User, Guests: true, Handler: web.Plain(a.getEvents)},
 		{Op: "initialSync", Method: get, Path: "/_matrix/client/v3/initialSync", Access: web.User, Handler: web.Read(a.initialSync)},
@@ -230,7 +236,6 @@ func (a *API) Routes() []web.Route {
 
 		// room_event_by_timestamp.yaml
 		{Op: "getEventByTimestamp", Method: get, Path: "/_matrix/client/v1/rooms/{roomId}/timestamp_to_event", Access: web.User, RateLimited: true, Handler: web.Read(a.getEventByTimestamp)},
-
 
 		// room_initial_sync.yaml
 		{Op: "roomInitialSync", Method: get, Path: "/_matrix/client/v3/rooms/{roomId}/initialSync", Access: web.User, Guests: true, Handler: web.Read(a.roomInitialSync)},

@@ -19,6 +19,9 @@ func (a *API) getVersions(*web.Call, web.Empty) (getVersionsOut, error) {
 		},
 		// Names by which clients looked for what is in the standard now.
 		UnstableFeatures: map[string]bool{
+			"com.beeper.msc3860":                      true, // redirects to media
+			"fi.mau.msc2246":                          true, // asynchronous uploads
+			"org.matrix.msc3916.stable":               true, // media with an access token
 			"org.matrix.msc3882":                      true, // login tokens, revision 0
 			"org.matrix.msc3952_intentional_mentions": true,
 			"uk.tcpip.msc4133":                        true, // profile fields

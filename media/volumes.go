@@ -1,0 +1,341 @@
+package media
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"math/bits"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"porchlight/kv"
+)
+
+const (
+	// DefaultVolumeBytes is how large a file of contents gets. bbolt maps a file in powers
+	// of two, and a 32-bit process has about 3 GiB for everything.
+	DefaultVolumeBytes = 512 << 20
+	// volumePage is fixed as the house's database's is.
+	volumePage = 4096
+	// volumeGrowth is by how much a file grows when it is full, in bytes.
+	volumeGrowth = 1 << 20
+	// lockTimeout is how long opening waits for another process to let go of a file.
+	lockTimeout = time.Second
+	// oldVolume is the number of the one file that the first houses kept everything in.
+	// Nothing is added to it; it goes once it is empty.
+	oldVolume = 0
+	// volumeSuffix ends the names of the files; their numbers begin them.
+	volumeSuffix = ".db"
+)
+
+// maxMapped is how many files are mapped at once.
+func maxMapped() int {
+	if bits.UintSize == 32 {
+		return 2
+	}
+	return 4
+}
+
+var chunkBucket = []byte("chunks")
+
+// errNoVolume: the file is not there, or not any more.
+var errNoVolume = errors.New("a file of contents is missing")
+
+// volume is one file of contents. volumes.mu guards its fields; whoever has acquired it
+// may use bolt.
+type volume struct {
+	n     uint32
+	bolt  *bbolt.DB // nil: closed
+	users int
+	used  uint64 // volumes.tick at its last use
+	full  bool   // as far as is known
+	seen  int64  // bytes that were read through the mapping since they were given back
+}
+
+// volumes is the folder of all files. They are opened when they are needed, a few at once.
+type volumes struct {
+	folder  string
+	limit   int64 // bytes of a file
+	maxOpen int
+
+	mu     sync.Mutex
+	idle   *sync.Cond // somebody let go of a file
+	all    map[uint32]*volume
+	open   int
+	tick   uint64
+	closed bool
+}
+
+// openVolumes looks into the folder, which it makes if need be, and opens nothing.
+func openVolumes(folder string, limit int64) (*volumes, error) {
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return nil, err
+	}
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		return nil, err
+	}
+	v := &volumes{folder: folder, limit: limit, maxOpen: maxMapped(), all: map[uint32]*volume{}}
+	v.idle = sync.NewCond(&v.mu)
+	for _, e := range entries {
+		name, ok := strings.CutSuffix(e.Name(), volumeSuffix)
+		if n, err := strconv.ParseUint(name, 10, 32); ok && err == nil && e.Type().IsRegular() {
+			v.all[uint32(n)] = &volume{n: uint32(n)}
+		}
+	}
+	return v, nil
+}
+
+func volumeName(n uint32) string { return fmt.Sprintf("%08d%s", n, volumeSuffix) }
+
+func (v *volumes) path(n uint32) string { return filepath.Join(v.folder, volumeName(n)) }
+
+func openBolt(path string, limit int64) (*bbolt.DB, error) {
+	b, err := bbolt.Open(path, 0o600, &bbolt.Options{
+		Timeout: lockTimeout, PageSize: volumePage, FreelistType: bbolt.FreelistMapType, MaxSize: int(limit),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	b.AllocSize = volumeGrowth
+	return b, nil
+}
+
+// createVolume makes a file under another name first: bbolt's first initialisation is not
+// safe against power loss.
+func createVolume(path string) error {
+	tmp := path + ".new"
+	if err := os.Remove(tmp); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	b, err := openBolt(tmp, 0)
+	if err != nil {
+		return err
+	}
+	err = b.Update(func(tx *bbolt.Tx) error {
+		_, err := tx.CreateBucket(chunkBucket)
+		return err
+	})
+	if err := errors.Join(err, b.Sync(), b.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(tmp, path); err != nil {
+		return err
+	}
+	return syncFolder(filepath.Dir(path))
+}
+
+// syncFolder makes a rename in the folder last through a power cut.
+func syncFolder(path string) error {
+	dir, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
+
+// acquire opens a file, or keeps it open, until release. It waits if too many others are
+// in use, so nobody may hold one and ask for another.
+func (v *volumes) acquire(n uint32) (*volume, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.acquireLocked(n)
+}
+
+func (v *volumes) acquireLocked(n uint32) (*volume, error) {
+	for {
+		f := v.all[n]
+		switch {
+		case v.closed:
+			return nil, kv.ErrClosed
+		case f == nil:
+			return nil, fmt.Errorf("%w: %s", errNoVolume, volumeName(n))
+		case f.bolt == nil && v.open >= v.maxOpen:
+			if err := v.closeOne(); err != nil {
+				return nil, err
+			}
+			continue
+		case f.bolt == nil:
+			limit := v.limit
+			if n == oldVolume {
+				limit = 0 // it may be larger already, and deleting has to work
+			}
+			b, err := openBolt(v.path(n), limit)
+			if err != nil {
+				return nil, err
+			}
+			f.bolt, f.seen = b, 0
+			v.open++
+		}
+		f.users++
+		v.tick++
+		f.used = v.tick
+		return f, nil
+	}
+}
+
+// closeOne closes the file that was unused longest, or waits until there is one.
+func (v *volumes) closeOne() error {
+	var oldest *volume
+	for _, f := range v.all {
+		if f.bolt != nil && f.users == 0 && (oldest == nil || f.used < oldest.used) {
+			oldest = f
+		}
+	}
+	if oldest == nil {
+		v.idle.Wait()
+		return nil
+	}
+	return v.shut(oldest)
+}
+
+func (v *volumes) shut(f *volume) error {
+	b := f.bolt
+	f.bolt = nil
+	v.open--
+	return b.Close()
+}
+
+func (v *volumes) release(f *volume) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	f.users--
+	v.idle.Broadcast()
+}
+
+// with runs fn on a file.
+func (v *volumes) with(n uint32, fn func(f *volume) error) error {
+	f, err := v.acquire(n)
+	if err != nil {
+		return err
+	}
+	defer v.release(f)
+	return fn(f)
+}
+
+// numbers are all files', in order.
+func (v *volumes) numbers() []uint32 {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.numbersLocked()
+}
+
+func (v *volumes) numbersLocked() []uint32 {
+	all := make([]uint32, 0, len(v.all))
+	for n := range v.all {
+		all = append(all, n)
+	}
+	slices.Sort(all)
+	return all
+}
+
+// writable acquires a file that is not known to be full: the newest, else the one with the
+// lowest number, else a new one.
+func (v *volumes) writable() (*volume, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	all := v.numbersLocked()
+	newest := uint32(oldVolume)
+	if len(all) > 0 {
+		newest = all[len(all)-1]
+	}
+	slices.SortStableFunc(all, func(a, b uint32) int { return cmp.Compare(notNewest(a, newest), notNewest(b, newest)) })
+	for _, n := range all {
+		if n != oldVolume && !v.all[n].full {
+			return v.acquireLocked(n)
+		}
+	}
+	if v.closed {
+		return nil, kv.ErrClosed
+	}
+	if err := createVolume(v.path(newest + 1)); err != nil {
+		return nil, fmt.Errorf("create %s: %w", v.path(newest+1), err)
+	}
+	v.all[newest+1] = &volume{n: newest + 1}
+	return v.acquireLocked(newest + 1)
+}
+
+func notNewest(n, newest uint32) int {
+	if n == newest {
+		return 0
+	}
+	return 1
+}
+
+// setFull notes that a file took no more, or that something was deleted from it.
+func (v *volumes) setFull(f *volume, full bool) {
+	v.mu.Lock()
+	f.full = full
+	v.mu.Unlock()
+}
+
+// drop deletes a file without contents, unless it is in use or the newest.
+func (v *volumes) drop(n uint32) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	f := v.all[n]
+	if f == nil || f.users > 0 {
+		return nil
+	}
+	if all := v.numbersLocked(); n == all[len(all)-1] && n != oldVolume {
+		return nil
+	}
+	f, err := v.acquireLocked(n)
+	if err != nil {
+		return err
+	}
+	f.users--
+	if f.users > 0 { // somebody came while this waited
+		return nil
+	}
+	empty := false
+	err = f.bolt.View(func(tx *bbolt.Tx) error {
+		key, _ := tx.Bucket(chunkBucket).Cursor().First()
+		empty = key == nil
+		return nil
+	})
+	if err != nil || !empty {
+		return err
+	}
+	delete(v.all, n)
+	return errors.Join(v.shut(f), os.Remove(v.path(n)))
+}
+
+// bytes is what all files have on disk.
+func (v *volumes) bytes() (total int64, err error) {
+	for _, n := range v.numbers() {
+		info, err := os.Stat(v.path(n))
+		if errors.Is(err, os.ErrNotExist) {
+			continue // dropped meanwhile
+		}
+		if err != nil {
+			return 0, err
+		}
+		total += info.Size()
+	}
+	return total, nil
+}
+
+// close waits for those who use a file.
+func (v *volumes) close() error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.closed = true
+	var errs []error
+	for _, f := range v.all {
+		for f.users > 0 {
+			v.idle.Wait()
+		}
+		if f.bolt != nil {
+			errs = append(errs, v.shut(f))
+		}
+	}
+	return errors.Join(errs...)
+}
