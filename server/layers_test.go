@@ -74,11 +74,13 @@ var house = map[string]room{
 	"media/preview": {outside: []string{"golang.org/x/net/html"}},
 
 	"voip/call":              {ours: []string{"server/matrix"}},
+	"voip/alert":             {},
+	"voip/gpio":              {outside: []string{"periph.io/x/host/v3", "periph.io/x/conn/v3"}},
 	"voip/device":            {outside: []string{"github.com/pion/mediadevices", "github.com/pion/opus", "github.com/blackjack/webcam", "golang.org/x/sys"}},
 	"voip/device/devicetest": {ours: []string{"voip/device"}},
 	"voip/bridge":            {ours: []string{"voip/call", "voip/device"}, outside: pion, tests: []string{"server/matrix", "voip/relay"}},
 	"voip/relay":             {outside: []string{"github.com/pion/turn/v5", "github.com/pion/stun/v4", "github.com/pion/logging"}},
-	"voip/agent":             {ours: join(ground, "voip/call")},
+	"voip/agent":             {ours: join(ground, "voip/call", "voip/alert")},
 
 	"server/syncv2": {ours: join(ground, rules, keepers)},
 
