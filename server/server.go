@@ -127,6 +127,7 @@ func (s *Server) keepers(ctx context.Context) (err error) {
 	s.Reports = reports.New(reports.Config{DB: s.DB, Now: c.Now, Witness: s})
 	s.Rooms.AddWitness(s.Notices)
 	s.Rooms.AddWitness(mover{s})
+	s.Rooms.AddWitness(mover{s})
 	s.Accounts.AddUserWitness(s.Notices) // before the rooms, which make the user leave
 	s.Accounts.AddUserWitness(s.Rooms)
 	s.Rooms.AddWitness(s.Ephemeral)

@@ -75,7 +75,10 @@ func (k *Keeper) sendMember(tx *kv.WriteTx, row RoomRow, a SendArgs) (*Event, er
 	if err != nil {
 		return nil, matrix.BadJSON("the content of an event has to be an object")
 	}
-	target := matrix.UserID(*a.StateKey)
+	target, err := matrix.ParseUserID(*a.StateKey)
+	if err != nil {
+		return nil, err
+	}
 	delete(content, authoriserKey)
 	switch membership, _ := content.Text("membership"); membership {
 	case "invite":

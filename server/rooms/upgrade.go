@@ -391,3 +391,28 @@ func SpaceChild(e *Event) (matrix.RoomID, bool) {
 	room, err := matrix.ParseRoomID(*e.StateKey)
 	return room, err == nil
 }
+
+// Replaced is the room that a room replaces, if it truly does: the old one says so as well,
+// or is about to, because the user is just making the new one (spec: client-server API,
+// room upgrades).
+func (k *Keeper) Replaced(r kv.Reader, room matrix.RoomID, user matrix.UserID) (matrix.RoomID, bool) {
+	create, ok := k.State(r, room, "m.room.create", "")
+	if !ok {
+		return "", false
+	}
+	content, err := matrix.ParseObject(create.Content)
+	if err != nil {
+		return "", false
+	}
+	predecessor, _ := content.Object("predecessor")
+	text, _ := predecessor.Text("room_id")
+	old := matrix.RoomID(text)
+	if !k.Exists(r, old) {
+		return "", false
+	}
+	if k.stateText(r, old, "m.room.tombstone", "replacement_room") == string(room) {
+		return old, true
+	}
+	_, replaced := k.State(r, old, "m.room.tombstone", "")
+	return old, !replaced && create.Sender == user
+}
