@@ -120,7 +120,9 @@ func (a *API) loginByPassword(c *web.Call, in loginIn) (user matrix.UserID, err 
 	switch {
 	case id.Type == "" && in.User != "":
 		id = accounts.Identifier{Type: accounts.IDUser, User: in.User}
-	case id.Type == "" && (in.Medium != "" || id.Medium != ""):
+	case id.Type == "" && in.Medium != "":
+		id = accounts.Identifier{Type: accounts.IDThirdParty, Medium: in.Medium, Address: in.Address}
+	case id.Type == "" && id.Medium != "":
 		id.Type = accounts.IDThirdParty
 	}
 	if in.Password == nil {

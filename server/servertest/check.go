@@ -71,6 +71,8 @@ func wrongAnswer(op, method string, r *Response) error {
 		answer, described = operation.Responses[strconv.Itoa(r.Status)]
 	}
 	switch {
+	case operation == nil && strings.HasPrefix(r.Header.Get("Content-Type"), "text/html"):
+		return nil // a page for people
 	case r.Status >= http.StatusBadRequest:
 		if err := isJSON(r); err != nil {
 			return err
