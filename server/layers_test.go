@@ -91,6 +91,8 @@ var house = map[string]room{
 	"server/clientapi": {ours: join(ground, rules, keepers, views, "server/web", "server/mail", "media", "media/thumb"), tests: []string{"server"}},
 	"server/panel":     {ours: join(ground, keepers, "server/web", "media"), tests: []string{"server"}},
 
+	"server/discovery": {outside: []string{"github.com/pion/mdns/v2", "github.com/pion/logging", "golang.org/x/net", "rsc.io/qr"}},
+
 	"server":            {ours: []string{"*"}},
 	"server/servertest": {ours: []string{"*"}, outside: []string{"github.com/santhosh-tekuri/jsonschema/v6"}, tests: []string{"gopkg.in/yaml.v3"}},
 	"server/bench":      {tests: join(ground, "server/rooms", "go.etcd.io/bbolt")}, // a bare commit to compare with
