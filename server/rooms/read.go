@@ -232,12 +232,15 @@ func (k *Keeper) Visible(r kv.Reader, user matrix.UserID, e *Event) bool {
 }
 
 func (k *Keeper) visible(r kv.Reader, user matrix.UserID, e *Event, now Membership) bool {
-	if e.Is("m.room.member", string(user)) && e.Membership() != "knock" {
-		return true // one's own joining, leaving, being invited or banned
-	}
 	visibility := k.visibilityAt(r, e)
 	if visibility == "world_readable" {
 		return true
+	}
+	if now.Forgotten {
+		return false // spec: client-server API, POST forget
+	}
+	if e.Is("m.room.member", string(user)) && e.Membership() != "knock" {
+		return true // one's own joining, leaving, being invited or banned
 	}
 	then := k.MembershipAt(r, e.Room, user, e.Position)
 	if then == "join" {
