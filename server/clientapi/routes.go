@@ -140,7 +140,7 @@ func (a *API) Routes() []web.Route {
 
 		// list_public_rooms.yaml
 		{Op: "getRoomVisibilityOnDirectory", Method: get, Path: "/_matrix/client/v3/directory/list/room/{roomId}", Access: web.Anyone, Handler: web.Read(a.getRoomVisibilityOnDirectory)},
-		{Op: "setRoomVisibilityOnDirectory", Method: put, Path: "/_matrix/client/v3/directory/list/room/{roomId}", Access: web.User, Handler: web.Write(a.setRoomVisibilityOnDirectory)},
+		{Op: "setRoomVisibilityOnDirectory", Method: put, Path: "/_matrix/client/v3/directory/list/room/{roomId}", Access: web.User, NotSuspended: true, Handler: web.Write(a.setRoomVisibilityOnDirectory)},
 		// Not marked so, but open to strangers and costly.
 		{Op: "getPublicRooms", Method: get, Path: "/_matrix/client/v3/publicRooms", Access: web.Anyone, RateLimited: true, Handler: web.Read(a.getPublicRooms)},
 		{Op: "queryPublicRooms", Method: post, Path: "/_matrix/client/v3/publicRooms", Access: web.User, Handler: web.Read(a.queryPublicRooms)},
@@ -250,7 +250,7 @@ func (a *API) Routes() []web.Route {
 		{Op: "getRoomSummary", Method: get, Path: "/_matrix/client/v1/room_summary/{roomIdOrAlias}", Aliases: []string{"/_matrix/client/unstable/im.nheko.summary/summary/{roomIdOrAlias}"}, Access: web.Optional, RateLimited: true, Handler: web.Read(a.getRoomSummary)},
 
 		// room_upgrades.yaml
-		{Op: "upgradeRoom", Method: post, Path: "/_matrix/client/v3/rooms/{roomId}/upgrade", Access: web.User, Handler: web.Write(a.upgradeRoom)},
+		{Op: "upgradeRoom", Method: post, Path: "/_matrix/client/v3/rooms/{roomId}/upgrade", Access: web.User, NotSuspended: true, Handler: web.Write(a.upgradeRoom)},
 
 		// rooms.yaml
 		{Op: "getOneRoomEvent", Method: get, Path: "/_matrix/client/v3/rooms/{roomId}/event/{eventId}", Access: web.User, Guests: true, Handler: web.Read(a.getOneRoomEvent)},
