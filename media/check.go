@@ -99,7 +99,7 @@ func (k *Keeper) Backup(ctx context.Context, add func(name string, size int64, w
 			})
 		})
 		if err != nil && !errors.Is(err, errNoVolume) {
-			return err
+			return errors.Join(ctx.Err(), err) // bbolt does not pass it on
 		}
 	}
 	return nil

@@ -35,6 +35,11 @@ func setUp(t *testing.T) *fixture { return openAt(t, t.TempDir(), 1<<20) }
 
 func openAt(t *testing.T, folder string, limit int64) *fixture {
 	t.Helper()
+	return openWith(t, folder, Config{MaxUpload: limit, MinFree: -1})
+}
+
+func openWith(t *testing.T, folder string, c Config) *fixture {
+	t.Helper()
 	var k *Keeper
 	t.Cleanup(func() { // after the database's check, which reads the contents
 		if err := k.Close(); err != nil {
@@ -42,9 +47,10 @@ func openAt(t *testing.T, folder string, limit int64) *fixture {
 		}
 	})
 	db := kvtest.OpenAt(t, filepath.Join(folder, "porchlight.db"))
+	c.DB, c.Server = db, house
+	c.Folder, c.OldFile = filepath.Join(folder, "media"), filepath.Join(folder, "media.db")
 	var err error
-	k, err = New(Config{DB: db, Folder: filepath.Join(folder, "media"), OldFile: filepath.Join(folder, "media.db"), Server: house, MaxUpload: limit})
-	if err != nil {
+	if k, err = New(c); err != nil {
 		t.Fatal(err)
 	}
 	return &fixture{t, db, k}
@@ -179,7 +185,7 @@ func TestRefusedUploadsLeaveNothing(t *testing.T) {
 			}
 		})
 	}
-	if _, err := f.k.Upload(t.Context(), alice, "", "", broken{bytes.NewReader(noise(batchBytes-9))}); !errors.Is(err, io.ErrUnexpectedEOF) {
+	if _, err := f.k.Upload(t.Context(), alice, "", "", broken{bytes.NewReader(noise(batchBytes - 9))}); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("a broken connection: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())

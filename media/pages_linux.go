@@ -18,12 +18,11 @@ func giveBack(tx *bbolt.Tx, value []byte) {
 	}
 	first := unsafe.Pointer(&value[0])
 	offset := uintptr(first) - tx.DB().Info().Data
-	base := unsafe.Add(first, -int(offset))
 	page := int64(os.Getpagesize())
 	size := tx.Size() / page * page
-	if size == 0 || int64(offset) >= tx.Size() {
-		return
+	if size == 0 || offset >= uintptr(size) {
+		return // not in the mapping
 	}
 	// An error would mean that the pages stay, as they do without this.
-	_ = syscall.Madvise(unsafe.Slice((*byte)(base), size), syscall.MADV_DONTNEED)
+	_ = syscall.Madvise(unsafe.Slice((*byte)(unsafe.Add(first, -int(offset))), size), syscall.MADV_DONTNEED)
 }

@@ -31,6 +31,8 @@ const (
 	// oldVolume is the number of the one file that the first houses kept everything in.
 	// Nothing is added to it; it goes once it is empty.
 	oldVolume = 0
+	// deletionShare is which part of a file stays free for the pages that deleting needs.
+	deletionShare = 64
 	// volumeSuffix ends the names of the files; their numbers begin them.
 	volumeSuffix = ".db"
 )
@@ -97,9 +99,9 @@ func volumeName(n uint32) string { return fmt.Sprintf("%08d%s", n, volumeSuffix)
 
 func (v *volumes) path(n uint32) string { return filepath.Join(v.folder, volumeName(n)) }
 
-func openBolt(path string, limit int64) (*bbolt.DB, error) {
+func openBolt(path string) (*bbolt.DB, error) {
 	b, err := bbolt.Open(path, 0o600, &bbolt.Options{
-		Timeout: lockTimeout, PageSize: volumePage, FreelistType: bbolt.FreelistMapType, MaxSize: int(limit),
+		Timeout: lockTimeout, PageSize: volumePage, FreelistType: bbolt.FreelistMapType,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
@@ -115,7 +117,7 @@ func createVolume(path string) error {
 	if err := os.Remove(tmp); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	b, err := openBolt(tmp, 0)
+	b, err := openBolt(tmp)
 	if err != nil {
 		return err
 	}
@@ -163,11 +165,7 @@ func (v *volumes) acquireLocked(n uint32) (*volume, error) {
 			}
 			continue
 		case f.bolt == nil:
-			limit := v.limit
-			if n == oldVolume {
-				limit = 0 // it may be larger already, and deleting has to work
-			}
-			b, err := openBolt(v.path(n), limit)
+			b, err := openBolt(v.path(n))
 			if err != nil {
 				return nil, err
 			}
