@@ -76,11 +76,17 @@ func (k *Keeper) DeleteRegistrationToken(tx *kv.WriteTx, text string) error {
 // RegistrationTokenValid says whether an account could be made with the token now.
 // Those who have shown it and not finished yet count as if they had.
 func (k *Keeper) RegistrationTokenValid(r kv.Reader, text string) bool {
+	return k.tokenValid(r, text, "")
+}
+
+// tokenValid is RegistrationTokenValid for one who may have shown the token before, in
+// the session named.
+func (k *Keeper) tokenValid(r kv.Reader, text, session string) bool {
 	if !validRegistrationToken(text) {
 		return false
 	}
 	row, ok := k.regTokens.Get(r, text)
-	return ok && k.tokenHolds(row, uint32(k.uia.pending(text, k.now())))
+	return ok && k.tokenHolds(row, uint32(k.uia.pending(text, session, k.now())))
 }
 
 func (k *Keeper) tokenHolds(row RegistrationToken, pending uint32) bool {

@@ -155,7 +155,7 @@ func (k *Keeper) stage(ctx context.Context, op Operation, a authData) (Proof, er
 	case StageRegistrationToken:
 		valid := false
 		err := k.db.View(ctx, func(tx *kv.ReadTx) error {
-			valid = k.RegistrationTokenValid(tx, a.Token)
+			valid = k.tokenValid(tx, a.Token, a.Session)
 			return nil
 		})
 		if err == nil && !valid {
@@ -341,13 +341,14 @@ func (u *interactive) challenge(op Operation, id string, cause error) error {
 	return e
 }
 
-// pending counts the sessions that have shown a registration token and not finished.
-func (u *interactive) pending(token string, now time.Time) int {
+// pending counts the sessions that have shown a registration token and not finished, but
+// for one.
+func (u *interactive) pending(token, except string, now time.Time) int {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	n := 0
-	for _, s := range u.sessions {
-		if s.proof.RegistrationToken == token && now.Before(s.expires) {
+	for id, s := range u.sessions {
+		if id != except && s.proof.RegistrationToken == token && now.Before(s.expires) {
 			n++
 		}
 	}

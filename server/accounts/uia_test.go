@@ -184,3 +184,74 @@ func TestRegistrationTokens(t *testing.T) {
 	refused(t, remove(), "")
 	refused(t, remove(), "M_NOT_FOUND")
 }
+
+func TestInteractTermsAndToken(t *testing.T) {
+	h := open(t)
+	kvtest.Update(t, h.db, func(tx *kv.WriteTx) error {
+		_, err := h.CreateRegistrationToken(tx, "once", 1, time.Time{})
+		return err
+	})
+	terms, err := accounts.ParseTerms([]byte(`{"policies":{"tos":{"version":"1","en":{"name":"Terms","url":"https://h"}}}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	op := accounts.Operation{
+		Name: "register", Terms: terms,
+		Flows: [][]string{{accounts.StageRegistrationToken, accounts.StageTerms, accounts.StageDummy}, {accounts.StageRegistrationToken, accounts.StageTerms, accounts.StageEmail}},
+	}
+	_, first := h.ask(op, "")
+	step := func(stage, rest string) challenge {
+		t.Helper()
+		_, c := h.ask(op, fmt.Sprintf(`{"type":%q,"session":%q%s}`, stage, first.session, rest))
+		return c
+	}
+	for range 2 { // the second is a retransmission
+		if c := step(accounts.StageRegistrationToken, `,"token":"once"`); c.code != "" || len(c.completed) != 1 {
+			t.Fatalf("%+v", c)
+		}
+	}
+	h.view(func(tx *kv.ReadTx) {
+		if h.RegistrationTokenValid(tx, "once") {
+			t.Error("the token is good for another one, too")
+		}
+	})
+	if c := step(accounts.StageDummy, ""); c.code != "M_FORBIDDEN" {
+		t.Errorf("%+v", c)
+	}
+	if c := step(accounts.StageTerms, ""); c.code != "" || len(c.completed) != 2 {
+		t.Errorf("%+v", c)
+	}
+	if c := step(accounts.StageEmail, `,"threepid_creds":{"sid":"x","client_secret":"y"}`); c.code != "M_THREEPID_AUTH_FAILED" {
+		t.Errorf("%+v", c)
+	}
+	proof, c := h.ask(op, fmt.Sprintf(`{"type":"m.login.dummy","session":%q}`, first.session))
+	if c.session != "" || proof.RegistrationToken != "once" {
+		t.Errorf("%+v %+v", proof, c)
+	}
+}
+
+func TestFallbackSession(t *testing.T) {
+	h := open(t)
+	alice := h.user("alice")
+	op := accounts.Operation{Name: "deleteDevice", User: alice, Flows: [][]string{{accounts.StagePassword}}}
+	_, c := h.ask(op, "")
+	if _, err := h.FallbackSession(c.session, accounts.StageDummy); !matrix.IsCode(err, "M_FORBIDDEN") {
+		t.Errorf("a stage of no flow: %v", err)
+	}
+	f, err := h.FallbackSession(c.session, accounts.StagePassword)
+	if err != nil || f.User != alice || f.Done {
+		t.Errorf("%+v %v", f, err)
+	}
+	refused(t, h.CompleteFallback(t.Context(), c.session, accounts.StagePassword, accounts.FallbackAnswer{Password: "wrong"}), "M_FORBIDDEN")
+	refused(t, h.CompleteFallback(t.Context(), c.session, accounts.StagePassword, accounts.FallbackAnswer{User: "bob", Password: password}), "M_FORBIDDEN")
+	refused(t, h.CompleteFallback(t.Context(), c.session, accounts.StagePassword, accounts.FallbackAnswer{Password: password}), "")
+	if f, err := h.FallbackSession(c.session, accounts.StagePassword); err != nil || !f.Done {
+		t.Errorf("%+v %v", f, err)
+	}
+	if proof, c := h.ask(op, fmt.Sprintf(`{"session":%q}`, c.session)); proof.User != alice || c.code != "" {
+		t.Errorf("%+v %+v", proof, c)
+	}
+	h.clock = h.clock.Add(accounts.UIASessionLife)
+	_, err = h.FallbackSession(c.session, accounts.StagePassword)
+	refused(t, err, "M_FORBIDDEN")
+}
