@@ -1,0 +1,113 @@
+package agent
+
+import (
+	"slices"
+	"time"
+
+	"porchlight/server/matrix"
+	"porchlight/voip/alert"
+)
+
+// Settings are the board's settings as they are in force. A Settings that was handed out
+// is never changed.
+type Settings struct {
+	RingPeople  []matrix.UserID // whom the button calls; empty: the owner
+	RingInTurn  bool            // one after the other; else all at once
+	RingTimeout time.Duration   // how long each is called
+	RingPause   time.Duration   // in which a further press is the same visitor
+
+	Allow      []matrix.UserID // who may call; empty: whom House.MayCall allows
+	AutoAnswer []AnswerRule    // the first that fits holds; none: never
+	Commands   []matrix.UserID // who may command; empty: who may call
+	QuietHours []Hours
+	QuietUntil time.Time // by the command; zero: not
+	// QuietAlerts: alerts are sent in quiet times, too.
+	QuietAlerts bool
+	// PrivacyTone: who is near the board hears it when a call is answered by itself.
+	PrivacyTone bool
+
+	DoorPeople  []matrix.UserID // who may open; empty: the owner
+	DoorCode    string          // dialled in a call; empty: none
+	DoorPulse   time.Duration
+	DoorConfirm bool // a message that opens is asked about first
+
+	AlertPeople []matrix.UserID // who is told; empty: the ring list
+	AlertPause  time.Duration   // between two alerts of a kind
+	SoundAlert  bool
+	SoundLevel  float64 // dBFS
+	SoundAttack time.Duration
+	MotionAlert bool
+	MotionShare float64 // of the picture, in percent
+	MotionMask  []alert.Rect
+	FaultAlert  bool // when camera or microphone die and come back
+
+	Ducking bool // the microphone is turned down while the loudspeaker plays
+}
+
+// AnswerRule says how the calls of somebody are answered.
+type AnswerRule struct {
+	Who   matrix.UserID // empty: everybody else who may call
+	Never bool
+	After time.Duration
+	Audio bool // sound is sent
+	Video bool // pictures are sent
+}
+
+// Hours are a time of day that may reach over midnight, in minutes from midnight.
+type Hours struct{ From, To int }
+
+// Bounds of settings.
+const (
+	MaxPeople      = 16
+	minRingTimeout = 5 * time.Second
+	maxRingTimeout = 5 * time.Minute
+	maxRingPause   = 10 * time.Minute
+	maxAnswerAfter = 2 * time.Minute
+	maxQuiet       = 7 * 24 * time.Hour
+	minDoorCode    = 4
+	maxDoorCode    = 12
+	maxMasks       = 16
+	maxHours       = 8
+)
+
+// DefaultSettings are in force where nothing else was set; after is how long a call rings.
+func DefaultSettings(after time.Duration) Settings {
+	return Settings{
+		RingTimeout: time.Minute, RingPause: 5 * time.Second,
+		AutoAnswer: []AnswerRule{{After: after, Audio: true, Video: true}}, PrivacyTone: true,
+		DoorPulse: 3 * time.Second, DoorConfirm: true,
+		AlertPause: 2 * time.Minute, SoundLevel: -40, SoundAttack: time.Second, MotionShare: 2, FaultAlert: true, Ducking: true,
+	}
+}
+
+// answers is the rule for a caller.
+func (s *Settings) answers(peer matrix.UserID) AnswerRule {
+	for _, r := range s.AutoAnswer {
+		if r.Who == peer {
+			return r
+		}
+	}
+	for _, r := range s.AutoAnswer {
+		if r.Who == "" {
+			return r
+		}
+	}
+	return AnswerRule{Never: true}
+}
+
+// quiet says whether people are to be left alone at a time.
+func (s *Settings) quiet(now time.Time) bool {
+	if now.Before(s.QuietUntil) {
+		return true
+	}
+	minute := now.Hour()*60 + now.Minute()
+	return slices.ContainsFunc(s.QuietHours, func(h Hours) bool {
+		if h.From <= h.To {
+			return minute >= h.From && minute < h.To
+		}
+		return minute >= h.From || minute < h.To
+	})
+}
+
+// alerts says whether an alert may be sent at a time.
+func (s *Settings) alerts(now time.Time) bool { return s.QuietAlerts || !s.quiet(now) }
