@@ -280,8 +280,8 @@ func (u *upgrade) levels() error {
 		}
 		u.raiseTombstone(content)
 	} else if old := u.k.Power(u.tx, u.old).User(u.args.User); !users.Has(string(u.args.User)) && old == eventauth.CreatorLevel {
-		// What stood above all levels in the old room has to be a number in this one.
-		users[string(u.args.User)] = json.RawMessage(`100`)
+		// Who stood above all levels in the old room needs the highest one in this.
+		users[string(u.args.User)] = strconv.AppendInt(nil, highestNeeded(content), 10)
 	}
 	content["users"] = users.Encode()
 	return u.state(e.Type, "", content.Encode())
@@ -299,6 +299,19 @@ func (u *upgrade) raiseTombstone(content matrix.Object) {
 		events["m.room.tombstone"] = strconv.AppendInt(nil, max(tombstoneLevel, state+1), 10)
 		content["events"] = events.Encode()
 	}
+}
+
+// highestNeeded is the level of somebody who may do everything, at least 100.
+func highestNeeded(content matrix.Object) int64 {
+	highest := int64(100)
+	for _, raw := range content {
+		highest = max(highest, levelOf(raw, 0))
+	}
+	events, _ := content.Object("events")
+	for _, raw := range events {
+		highest = max(highest, levelOf(raw, 0))
+	}
+	return highest
 }
 
 // levelOf is a level that wholeLevels has passed.
