@@ -90,6 +90,7 @@ var (
 
 	// push.
 	PushRules = &Keyspace{75, "push_rules", parts("user", Text), "server/push", main, "what a user changed of the push rules"}
+	Pushers   = &Keyspace{76, "pushers", parts("user", Text, "app", Text, "pushkey", Text), "server/push", main, "where a user's notifications are sent, and from which event on they still have to be"}
 
 	// media.
 	MediaItems    = &Keyspace{80, "media", parts("server", Text, "media_id", Text), "media", main, "an item of the content repository: type, name, size, blob"}
@@ -112,7 +113,7 @@ func Ledger() []*Keyspace {
 		Rooms, Events, EventIDs, State, StateHistory, Memberships, Aliases, RoomAliases, PublicRooms, Relations,
 		Reports, NoticeRooms, Receipts,
 		DeviceKeys, OneTimeKeys, FallbackKeys, CrossSigning, KeySignatures, ToDevice, KeyCounts, BackupVersion, BackupKeys,
-		PushRules, MediaItems, MediaBlobs, MediaUsage, MediaPending, MediaThumbs, MediaPreviews, BoardSettings,
+		PushRules, Pushers, MediaItems, MediaBlobs, MediaUsage, MediaPending, MediaThumbs, MediaPreviews, BoardSettings,
 	}
 }
 

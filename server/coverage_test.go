@@ -20,7 +20,6 @@ import (
 var notYet = map[string][]string{
 	"appservice_ping.yaml":           {"pingAppservice"},
 	"appservice_room_directory.yaml": {"updateAppserviceRoomDirectoryVisibility"},
-	"pusher.yaml":                    {"postPusher"},
 	"relations.yaml":                 {"getRelatingEvents", "getRelatingEventsWithRelType", "getRelatingEventsWithRelTypeAndEventType"},
 	"search.yaml":                    {"search"},
 	"threads_list.yaml":              {"getThreadRoots"},

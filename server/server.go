@@ -112,9 +112,6 @@ func (s *Server) keepers(ctx context.Context) (err error) {
 	})
 	s.History = history.New(history.Config{Rooms: s.Rooms})
 	s.Ephemeral = ephemeral.New(ephemeral.Config{DB: s.DB, Changes: s.Changes, Rooms: s.Rooms, Now: c.Now})
-	s.Push = push.New(push.Config{
-		DB: s.DB, Changes: s.Changes, Accounts: s.Accounts, Rooms: s.Rooms, Ephemeral: s.Ephemeral, Log: c.Log, Now: c.Now,
-	})
 	s.E2EE = e2ee.New(e2ee.Config{DB: s.DB, Changes: s.Changes, Accounts: s.Accounts, Rooms: s.Rooms, Server: s.Setup.ServerName()})
 
 	if s.Media, err = media.New(s.mediaConfig()); err != nil {
@@ -131,7 +128,9 @@ func (s *Server) keepers(ctx context.Context) (err error) {
 	s.Accounts.AddUserWitness(s.Notices) // before the rooms, which make the user leave
 	s.Accounts.AddUserWitness(s.Rooms)
 	s.Rooms.AddWitness(s.Ephemeral)
-	s.Rooms.AddWitness(s.Push)
+	if err := s.openPush(); err != nil {
+		return err
+	}
 	s.runs("database", s.DB.Run)
 	s.runs("control", s.runControl)
 	s.runs("accounts", s.Accounts.Run)

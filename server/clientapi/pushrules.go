@@ -1,6 +1,6 @@
 package clientapi
 
-// The operations of pushrules.yaml and pusher.yaml.
+// The operations of pushrules.yaml.
 
 import (
 	"encoding/json"
@@ -93,13 +93,4 @@ type setPushRuleActionsIn struct {
 // setPushRuleActions: spec: client-server API, PUT pushrules/global/{kind}/{ruleId}/actions.
 func (a *API) setPushRuleActions(c *web.Call, tx *kv.WriteTx, in setPushRuleActionsIn) (web.Empty, error) {
 	return web.Empty{}, a.Push.SetActions(tx, c.User, in.Kind, in.ID, in.Actions)
-}
-
-type getPushersOut struct {
-	Pushers []struct{} `json:"pushers"`
-}
-
-// getPushers: spec: client-server API, GET pushers. There are none, as none can be added.
-func (a *API) getPushers(*web.Call, web.Empty) (getPushersOut, error) {
-	return getPushersOut{[]struct{}{}}, nil
 }

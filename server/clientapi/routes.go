@@ -195,7 +195,8 @@ func (a *API) Routes() []web.Route {
 		{Op: "getUserProfile", Method: get, Path: "/_matrix/client/v3/profile/{userId}", Access: web.Anyone, Handler: web.Read(a.getUserProfile)},
 
 		// pusher.yaml
-		{Op: "getPushers", Method: get, Path: "/_matrix/client/v3/pushers", Access: web.User, Handler: web.Plain(a.getPushers)},
+		{Op: "getPushers", Method: get, Path: "/_matrix/client/v3/pushers", Access: web.User, Handler: web.Read(a.getPushers)},
+		{Op: "postPusher", Method: post, Path: "/_matrix/client/v3/pushers/set", Access: web.User, RateLimited: true, Handler: web.Write(a.postPusher)},
 
 		// pushrules.yaml
 		{Op: "getPushRules", Method: get, Path: "/_matrix/client/v3/pushrules/", Access: web.User, Aliases: []string{"/_matrix/client/v3/pushrules"}, Handler: web.Read(a.getPushRules)},

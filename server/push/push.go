@@ -1,6 +1,7 @@
 package push
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"time"
@@ -23,16 +24,20 @@ type Config struct {
 	// Client asks the push gateways; it has to refuse addresses that gateways must not have.
 	// nil: http.DefaultClient.
 	Client *http.Client
-	Log    *slog.Logger     // nil: slog.Default()
-	Now    func() time.Time // nil: time.Now
+	// Mail sends an e-mail; nil: there are no e-mail pushers.
+	Mail func(ctx context.Context, to, subject, text string) error
+	Log  *slog.Logger     // nil: slog.Default()
+	Now  func() time.Time // nil: time.Now
 }
 
 // Keeper owns the push rules and pushers, and knows what is unread.
 type Keeper struct {
 	Config
 	rules   *kv.Table[matrix.UserID, rulesRow]
+	pushers *kv.Table[pusherKey, pusherRow]
 	sets    ruleSets
 	tallies tallies
+	sender  sender
 }
 
 // New opens the rules and pushers.
@@ -47,8 +52,9 @@ func New(c Config) *Keeper {
 		c.Now = time.Now
 	}
 	k := &Keeper{
-		Config: c,
-		rules:  kv.NewTable[matrix.UserID, rulesRow](c.DB, kv.PushRules),
+		Config:  c,
+		rules:   kv.NewTable[matrix.UserID, rulesRow](c.DB, kv.PushRules),
+		pushers: kv.NewTable[pusherKey, pusherRow](c.DB, kv.Pushers),
 	}
 	c.DB.AddCheck("push", k.check)
 	return k

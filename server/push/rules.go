@@ -317,4 +317,10 @@ func (k *Keeper) check(r kv.Reader, report func(string, ...any)) {
 			}
 		}
 	}
+	last := k.Changes.Last(r)
+	for key, row := range k.pushers.Scan(r, kv.All()) {
+		if checkPusherKey(key.AppID, key.Pushkey) != nil || row.Since > last || row.Pending > last+1 {
+			report("the pusher %v stands at %d and %d, the log ends at %d", key, row.Since, row.Pending, last)
+		}
+	}
 }
