@@ -22,6 +22,8 @@ const (
 	hangUpTime = time.Second
 	// maxReports is how many reports of sessions and timers may wait.
 	maxReports = 64
+	// maxJobs is how many jobs for Run's goroutine may wait.
+	maxJobs = 16
 )
 
 // Config is what an Agent is made with. House, Bridge and Self have to be there.
@@ -29,9 +31,13 @@ type Config struct {
 	House  House
 	Bridge Bridge
 	Self   matrix.UserID // the board's user
-	// AnswerAfter is how long a call rings before the board answers it.
-	AnswerAfter time.Duration
-	MaxCalls    int // 0: DefaultMaxCalls
+	// Devices are what the board sees and hears with apart from calls; nil: nothing.
+	Devices Devices
+	// Door opens the door; nil: there is none.
+	Door Door
+	// Settings are the board's; nil: DefaultSettings, which last as long as the Agent.
+	Settings *Store
+	MaxCalls int // 0: DefaultMaxCalls
 	// About are plain sentences on the board's devices, told to who asks for the status.
 	About []string
 	Log   *slog.Logger     // nil: slog.Default()
@@ -44,8 +50,16 @@ type Config struct {
 type Agent struct {
 	Config
 	reports chan report
-	calls   map[callKey]*activeCall // Run's own
-	helpers sync.WaitGroup          // what Run started and waits for
+	jobs    chan func(context.Context) // for Run's goroutine
+	helpers sync.WaitGroup             // what Run started and waits for
+
+	// Run's own.
+	calls   map[callKey]*activeCall
+	ringing *ring // nil: the board rings nobody
+	rangAt  time.Time
+	door    doorGuard
+	asked   map[askedKey]time.Time // who has to confirm that the door is opened, and until when
+	faults  map[string]bool        // senses that have failed, by name
 
 	mu     sync.Mutex
 	status []CallStatus // as of the last look
@@ -79,13 +93,20 @@ func New(c Config) *Agent {
 	if c.Random == nil {
 		c.Random = rand.Reader
 	}
-	return &Agent{Config: c, reports: make(chan report, maxReports), calls: map[callKey]*activeCall{}, live: map[callKey]Session{}}
+	if c.Settings == nil {
+		c.Settings = NewStore(nil, DefaultSettings(0), c.Log)
+	}
+	return &Agent{
+		Config: c, reports: make(chan report, maxReports), jobs: make(chan func(context.Context), maxJobs),
+		calls: map[callKey]*activeCall{}, live: map[callKey]Session{}, asked: map[askedKey]time.Time{}, faults: map[string]bool{},
+	}
 }
 
 // Run follows the house until ctx ends. Then it hangs up all calls and waits until their
 // media has stopped.
 func (a *Agent) Run(ctx context.Context) error {
 	defer a.hangUpAll(context.WithoutCancel(ctx))
+	a.watch(ctx)
 	for {
 		news := a.House.Wait()
 		events, err := a.House.Read(ctx)
@@ -114,14 +135,35 @@ func (a *Agent) work(ctx context.Context, news <-chan struct{}) bool {
 			return false
 		case <-news:
 			return true
+		case job := <-a.jobs:
+			job(ctx)
 		case r := <-a.reports:
 			if r.digit != 0 {
-				a.Log.Info("a digit was dialled", "room", r.call.key.room, "peer", r.call.state.Peer())
+				a.dialled(ctx, r.call, r.digit)
 				continue
 			}
 			a.step(ctx, r.call, r.input)
 		}
 	}
+}
+
+// later has Run's goroutine do a job. It gives up when ctx ends.
+func (a *Agent) later(ctx context.Context, job func(context.Context)) bool {
+	select {
+	case a.jobs <- job:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// aside does slow work away from Run's goroutine, which then does what the work returns.
+func (a *Agent) aside(ctx context.Context, work func(context.Context) func(context.Context)) {
+	a.helpers.Go(func() {
+		if then := work(ctx); then != nil {
+			a.later(ctx, then)
+		}
+	})
 }
 
 func after(d time.Duration) <-chan struct{} {
@@ -139,6 +181,8 @@ func (a *Agent) take(ctx context.Context, e Event) {
 		a.callEvent(ctx, e)
 	case e.Type == "m.room.message" && e.StateKey == nil && e.Sender != a.Self:
 		a.message(ctx, e)
+	case e.Type == SettingType && e.StateKey != nil && e.Sender != a.Self:
+		a.settingEvent(ctx, e)
 	}
 }
 
@@ -147,6 +191,7 @@ func (a *Agent) take(ctx context.Context, e Event) {
 func (a *Agent) hangUpAll(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, hangUpTime)
 	defer cancel()
+	a.stopRing()
 	for _, c := range a.calls {
 		a.step(ctx, c, call.HangUp{})
 		if !c.over {

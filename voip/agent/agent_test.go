@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"strings"
@@ -33,6 +34,8 @@ type house struct {
 	joins   []matrix.RoomID
 	broken  error
 	allowed map[matrix.UserID]bool
+	uploads int
+	noDoor  error // DirectRoom's
 }
 
 func newHouse() *house {
@@ -92,12 +95,56 @@ func (h *house) MayCall(_ context.Context, user matrix.UserID) (bool, error) {
 	return h.allowed[user], nil
 }
 
-// said is the types of what the board has sent, and forgets them.
+func (h *house) Owner(context.Context) (matrix.UserID, error) { return alice, nil }
+
+func (h *house) ControlRoom(context.Context) (matrix.RoomID, error) { return room, nil }
+
+func (h *house) DirectRoom(_ context.Context, user matrix.UserID) (matrix.RoomID, error) {
+	if user == alice {
+		return room, h.noDoor
+	}
+	return matrix.RoomID("!" + user.Localpart()), h.noDoor
+}
+
+func (h *house) Upload(_ context.Context, contentType, _ string, data []byte) (string, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if contentType != "image/jpeg" || len(data) == 0 {
+		return "", errors.New("that is no picture")
+	}
+	h.uploads++
+	return fmt.Sprintf("mxc://h/%d", h.uploads), nil
+}
+
+// words is the bodies of the messages that the board has sent, with their rooms; events
+// of calls are their types. It forgets them.
+func (h *house) words() (all []string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, e := range h.sent {
+		var m struct{ Body, URL string }
+		text := e.Type
+		if json.Unmarshal(e.Content, &m) == nil && m.Body != "" {
+			text = m.Body
+		}
+		if m.URL != "" {
+			text += " " + m.URL
+		}
+		all = append(all, string(e.Room)+" "+text)
+	}
+	h.sent = nil
+	return all
+}
+
+// said is the types of the call events that the board has sent. It forgets all it sent.
 func (h *house) said() string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	var types []string
 	for _, e := range h.sent {
+		if e.Type == "m.room.message" {
+			continue // words has those
+		}
 		types = append(types, strings.TrimPrefix(e.Type, "m.call."))
 	}
 	h.sent = nil
@@ -134,21 +181,32 @@ func (m *media) open() (n int) {
 }
 
 type session struct {
-	reports chan Report
-	done    chan struct{}
-	closed  bool
-	work    sync.WaitGroup
+	withheld string
+	reports  chan Report
+	done     chan struct{}
+	closed   bool
+	work     sync.WaitGroup
+}
+
+func (s *session) Withhold(audio, video bool) {
+	s.withheld = fmt.Sprintf("audio %t video %t", audio, video)
 }
 
 func (s *session) Order(o call.Output) {
-	if _, ok := o.(call.ApplyOffer); !ok {
-		return
+	description := func(kind string) call.Input {
+		return call.LocalDescription{Description: call.Description{Type: kind, SDP: "v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\n"}, StreamID: "s"}
+	}
+	var inputs []call.Input
+	switch o.(type) {
+	case call.ApplyOffer:
+		inputs = []call.Input{description("answer"), call.Connected{}}
+	case call.CreateOffer:
+		inputs = []call.Input{description("offer")}
+	case call.ApplyAnswer:
+		inputs = []call.Input{call.Connected{}}
 	}
 	s.work.Go(func() {
-		for _, in := range []call.Input{
-			call.LocalDescription{Description: call.Description{Type: "answer", SDP: "v=0\r\n"}, StreamID: "s"},
-			call.Connected{},
-		} {
+		for _, in := range inputs {
 			select {
 			case s.reports <- Report{Input: in}:
 			case <-s.done:
@@ -176,7 +234,7 @@ func (s *session) Close() error {
 func board(t *testing.T, change func(*Config), test func(h *house, m *media, a *Agent)) {
 	synctest.Test(t, func(t *testing.T) {
 		h, m := newHouse(), &media{}
-		c := Config{House: h, Bridge: m, Self: porch, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), About: []string{"All is well."}}
+		c := Config{House: h, Bridge: m, Self: porch, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), About: []string{"All is well."}, Now: func() time.Time { return time.Now().UTC() }}
 		if change != nil {
 			change(&c)
 		}
@@ -282,7 +340,7 @@ func TestWhoIsAnswered(t *testing.T) {
 }
 
 func TestAnswerAfter(t *testing.T) {
-	board(t, func(c *Config) { c.AnswerAfter = 10 * time.Second }, func(h *house, _ *media, _ *Agent) {
+	board(t, func(c *Config) { c.Settings = NewStore(nil, DefaultSettings(10*time.Second), nil) }, func(h *house, _ *media, _ *Agent) {
 		h.put(invite(alice, ""))
 		time.Sleep(9 * time.Second)
 		synctest.Wait()

@@ -16,6 +16,11 @@ type activeCall struct {
 	session Session
 	timers  map[call.Timer]*time.Timer
 	answer  *time.Timer // until the board answers by itself
+	rule    AnswerRule  // of a call that the board answered by itself
+	auto    bool        // it did
+	crossed bool        // it crossed a call of ours, which gave way
+	ring    *ring       // that it is part of; nil: it came in
+	dialled []rune      // the digits that may become the door's code
 	over    bool
 }
 
@@ -27,16 +32,46 @@ func (a *Agent) callEvent(ctx context.Context, e Event) {
 		return
 	}
 	key := callKey{e.Room, call.IDOf(content)}
-	c := a.calls[key]
+	c, verdict := a.calls[key], call.NoGlare
 	if c == nil {
-		if _, invite := content.(*call.Invite); !invite || e.Sender == a.Self {
+		invite, ok := content.(*call.Invite)
+		if !ok || e.Sender == a.Self {
 			return // of a call that ended, or that was never ours
 		}
 		if c = a.begin(ctx, key, e); c == nil {
 			return
 		}
+		verdict = a.glare(ctx, e, invite)
+		c.crossed = verdict == call.TakeTheirs
 	}
 	a.step(ctx, c, call.Event{Sender: e.Sender, Age: e.Age, Content: content})
+	if verdict == call.KeepOurs {
+		a.step(ctx, c, call.Ignore{})
+	}
+}
+
+// glare settles what becomes of a call of ours to somebody who calls us at the same time.
+//
+// spec: MSC2746 glare
+func (a *Agent) glare(ctx context.Context, e Event, invite *call.Invite) call.Verdict {
+	if e.Age >= time.Duration(invite.Lifetime)*time.Millisecond {
+		return call.NoGlare // it does not ring any more
+	}
+	for key, ours := range a.calls {
+		if key.room != e.Room {
+			continue
+		}
+		verdict := ours.state.Glare(e.Sender, invite)
+		if verdict == call.TakeTheirs {
+			a.Log.Info("two calls crossed and theirs is taken", "room", e.Room, "peer", e.Sender)
+			a.ringAnswered(ctx, ours)
+			a.step(ctx, ours, call.GlareLost{})
+		}
+		if verdict != call.NoGlare {
+			return verdict
+		}
+	}
+	return call.NoGlare
 }
 
 // begin makes room for a call that comes in; nil if it is none of the board's business.
@@ -93,6 +128,9 @@ func (a *Agent) step(ctx context.Context, c *activeCall, in call.Input) {
 	for _, o := range outputs {
 		a.carryOut(ctx, c, o)
 	}
+	if p := c.state.Phase(); c.state.Role() == call.Caller && (p == call.Answered || p == call.Active) {
+		a.ringAnswered(ctx, c)
+	}
 	a.publish()
 }
 
@@ -101,7 +139,7 @@ func (a *Agent) carryOut(ctx context.Context, c *activeCall, o call.Output) {
 	case call.Send:
 		a.send(ctx, c, o.Content)
 	case call.Ring:
-		a.ring(ctx, c, o)
+		a.rung(ctx, c, o)
 	case call.StopRinging:
 		if c.answer != nil {
 			c.answer.Stop()
@@ -116,8 +154,10 @@ func (a *Agent) carryOut(ctx context.Context, c *activeCall, o call.Output) {
 		a.Log.Info("call: "+o.Text, "room", c.key.room, "call", c.key.id)
 	case call.Established:
 		a.Log.Info("the call is up", "room", c.key.room, "peer", c.state.Peer(), "after", c.session.Stats().Connected)
+		a.announce(ctx, c)
 	case call.Ended:
 		a.ended(c, o)
+		a.ringEnded(ctx, c)
 	case call.ApplyOffer, call.CreateOffer, call.ApplyAnswer, call.AddCandidates, call.CloseMedia:
 		a.order(ctx, c, o)
 	}
@@ -131,28 +171,6 @@ func (a *Agent) send(ctx context.Context, c *activeCall, content call.Content) {
 	if err != nil {
 		a.Log.Error("a call event could not be sent", "type", content.EventType(), "room", c.key.room, "error", err)
 	}
-}
-
-// ring decides: calls of those who may are answered, after a while if so set; others are
-// rejected.
-func (a *Agent) ring(ctx context.Context, c *activeCall, r call.Ring) {
-	may, err := a.House.MayCall(ctx, r.Peer)
-	if err != nil {
-		a.Log.Error("it cannot be told who may call, so nobody may", "error", err)
-	}
-	var in call.Input = call.Accept{}
-	switch {
-	case !may:
-		in = call.Refuse{}
-	case len(a.live) >= a.MaxCalls:
-		in = call.HangUp{Reason: call.UserBusy}
-	}
-	a.Log.Info("a call comes in", "room", c.key.room, "peer", r.Peer, "video", r.Video, "answered", may)
-	delay := a.AnswerAfter
-	if !may {
-		delay = 0
-	}
-	c.answer = time.AfterFunc(delay, func() { a.report(ctx, report{call: c, input: in}) })
 }
 
 // report hands something to Run's goroutine; it gives up when ctx ends.
@@ -185,6 +203,9 @@ func (a *Agent) order(ctx context.Context, c *activeCall, o call.Output) {
 			a.Log.Error("the media of a call cannot be opened", "error", err)
 			a.helpers.Go(func() { a.report(ctx, report{call: c, input: call.MediaFailed{}}) })
 			return
+		}
+		if c.auto {
+			s.Withhold(!c.rule.Audio, !c.rule.Video)
 		}
 		c.session = s
 		a.mu.Lock()

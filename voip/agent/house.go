@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"encoding/json"
+	"image"
 	"time"
 
 	"porchlight/server/matrix"
@@ -25,6 +26,55 @@ type House interface {
 	Joined(ctx context.Context, room matrix.RoomID) ([]matrix.UserID, error)
 	// MayCall says whether the board answers this user's calls.
 	MayCall(ctx context.Context, user matrix.UserID) (bool, error)
+	// Owner is whose house it is; empty: nobody's yet.
+	Owner(ctx context.Context) (matrix.UserID, error)
+	// ControlRoom is the owner's room with the board, in which settings are made; empty:
+	// there is none yet.
+	ControlRoom(ctx context.Context) (matrix.RoomID, error)
+	// DirectRoom is the room of the board and one user; it is made if there is none.
+	DirectRoom(ctx context.Context, user matrix.UserID) (matrix.RoomID, error)
+	// Upload keeps a picture or the like in the content repository, as the board's, and
+	// returns its URI.
+	Upload(ctx context.Context, contentType, name string, data []byte) (uri string, err error)
+}
+
+// Devices are the board's senses and its voice, apart from calls.
+type Devices interface {
+	// Snapshot takes a picture.
+	Snapshot(ctx context.Context) (Picture, error)
+	// Chime plays the privacy tone at the board and returns when it is over.
+	Chime(ctx context.Context) error
+	// OpenSound and OpenPictures listen and watch for alerts.
+	OpenSound(ctx context.Context) (SoundStream, error)
+	OpenPictures(ctx context.Context) (PictureStream, error)
+	// SetDucking turns the microphone down while the loudspeaker plays, or not.
+	SetDucking(on bool)
+}
+
+// Picture is a picture as JPEG, with its size in pixels.
+type Picture struct {
+	JPEG          []byte
+	Width, Height int
+}
+
+// SoundStream is the sound of the board's microphone, mono at alert.SoundRate.
+type SoundStream interface {
+	// ReadSound blocks until there is some; an error says that the microphone failed.
+	ReadSound(ctx context.Context) ([]int16, error)
+	Close() error
+}
+
+// PictureStream is the sight of the board's camera, a few pictures a second.
+type PictureStream interface {
+	// ReadPicture blocks until there is one; an error says that the camera failed.
+	ReadPicture(ctx context.Context) (*image.YCbCr, error)
+	Close() error
+}
+
+// Door is the relay of the door.
+type Door interface {
+	// OpenDoor holds it open for a while.
+	OpenDoor(ctx context.Context, d time.Duration) error
 }
 
 // Event is an event in a room that the board's user is in or invited to.
@@ -45,6 +95,8 @@ type Bridge interface {
 
 // Session is the media of one call; voip/bridge has the contract in full.
 type Session interface {
+	// Withhold keeps sound or pictures back for the whole call; it comes before any Order.
+	Withhold(audio, video bool)
 	// Order carries out what voip/call orders; it never blocks.
 	Order(o call.Output)
 	// Reports is closed when the session has ended.

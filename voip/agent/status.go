@@ -2,6 +2,7 @@ package agent
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -48,9 +49,20 @@ func (a *Agent) Status() []CallStatus {
 	return all
 }
 
-// statusText is the status in plain sentences.
+// statusText is the status in plain sentences. Run's goroutine calls it.
 func (a *Agent) statusText() string {
 	lines := slices.Clone(a.About)
+	if now, settings := a.Now(), a.Settings.Current(); settings.quiet(now) {
+		lines = append(lines, "It is a quiet time.")
+	}
+	for _, name := range slices.Sorted(maps.Keys(a.faults)) {
+		if a.faults[name] {
+			lines = append(lines, fmt.Sprintf("The %s has failed.", name))
+		}
+	}
+	if a.ringing != nil {
+		lines = append(lines, "Somebody rings.")
+	}
 	calls := a.Status()
 	if len(calls) == 0 {
 		lines = append(lines, "Nobody is calling.")

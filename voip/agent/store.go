@@ -120,6 +120,12 @@ func (s *Store) find(name string) (setting, bool) {
 	return s.all[i], true
 }
 
+// secret says whether a setting must not be told or made in a room.
+func (s *Store) secret(name string) bool {
+	x, ok := s.find(name)
+	return ok && x.secret
+}
+
 // Set puts a setting into force and keeps it. words are needed where switching something
 // off is a promise to others (ToneWords). The error is M_INVALID_PARAM with a sentence on
 // what is wrong, or the database's.

@@ -1,0 +1,119 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"porchlight/server/matrix"
+	"porchlight/voip/call"
+)
+
+// mayCall says whether the board takes this user's calls: those that the setting names,
+// or whom the house was started with.
+func (a *Agent) mayCall(ctx context.Context, user matrix.UserID) bool {
+	if allow := a.Settings.Current().Allow; len(allow) > 0 {
+		return slices.Contains(allow, user)
+	}
+	may, err := a.House.MayCall(ctx, user)
+	if err != nil {
+		a.Log.Error("it cannot be told who may call, so nobody may", "error", err)
+	}
+	return may && err == nil
+}
+
+// rung decides about a call that comes in: those who may not call are rejected, beyond
+// the most calls the board is busy, and others are answered as the settings say.
+func (a *Agent) rung(ctx context.Context, c *activeCall, r call.Ring) {
+	settings := a.Settings.Current()
+	rule := settings.answers(r.Peer)
+	may := c.crossed || a.mayCall(ctx, r.Peer)
+	quiet := settings.quiet(a.Now())
+	a.Log.Info("a call comes in", "room", c.key.room, "peer", r.Peer, "video", r.Video, "allowed", may, "quiet", quiet)
+	decide := func(in call.Input) {
+		a.helpers.Go(func() { a.report(ctx, report{call: c, input: in}) })
+	}
+	switch {
+	case !may:
+		decide(call.Refuse{})
+	case len(a.live) >= a.MaxCalls:
+		decide(call.HangUp{Reason: call.UserBusy})
+	case c.crossed:
+		decide(call.Accept{}) // we were calling them
+	case rule.Never || quiet:
+		// It rings until the button is pressed or its time is over.
+	default:
+		c.answer = time.AfterFunc(rule.After, func() {
+			a.later(ctx, func(ctx context.Context) { a.answerByItself(ctx, c, rule) })
+		})
+	}
+}
+
+// answerByItself takes a call that nobody at the board has agreed to, and lets them hear.
+func (a *Agent) answerByItself(ctx context.Context, c *activeCall, rule AnswerRule) {
+	if c.over || c.state.Phase() != call.Ringing {
+		return
+	}
+	c.auto, c.rule = true, rule
+	if a.Settings.Current().PrivacyTone && a.Devices != nil {
+		a.helpers.Go(func() {
+			if err := a.Devices.Chime(ctx); err != nil && ctx.Err() == nil {
+				a.Log.Warn("the privacy tone could not be played", "error", err)
+			}
+		})
+	}
+	a.step(ctx, c, call.Accept{})
+}
+
+// announce writes into the control room who looks in, so that it can be read later.
+func (a *Agent) announce(ctx context.Context, c *activeCall) {
+	if !c.auto {
+		return
+	}
+	what := "watching and listening"
+	switch {
+	case !c.rule.Video:
+		what = "listening"
+	case !c.rule.Audio:
+		what = "watching"
+	}
+	a.note(ctx, c.key.room, fmt.Sprintf("%s is %s.", c.state.Peer(), what))
+}
+
+// note says something in the control room, or where there is none in another room.
+func (a *Agent) note(ctx context.Context, otherwise matrix.RoomID, text string) {
+	room, err := a.House.ControlRoom(ctx)
+	if err != nil {
+		a.Log.Error("the control room cannot be found", "error", err)
+	}
+	if room == "" {
+		room = otherwise
+	}
+	if room != "" {
+		a.say(ctx, room, text)
+	}
+}
+
+// press is the ring button: it answers a call that rings at the board, or else rings.
+func (a *Agent) press(ctx context.Context) {
+	for _, c := range a.calls {
+		if c.state.Phase() == call.Ringing {
+			a.step(ctx, c, call.Accept{})
+			return
+		}
+	}
+	if err := a.startRing(ctx, RingRequest{}); err != nil {
+		a.Log.Info("the button was pressed and nobody is rung", "why", err)
+	}
+}
+
+// Press tells the board that its button was pressed. It may be called from anywhere, and
+// returns at once.
+func (a *Agent) Press() {
+	select {
+	case a.jobs <- a.press:
+	default:
+		a.Log.Warn("the button was pressed faster than the board can follow")
+	}
+}

@@ -1,0 +1,148 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"porchlight/server/matrix"
+	"porchlight/voip/call"
+)
+
+// command is something that a person may write to the board.
+type command struct {
+	word string
+	help string
+	do   func(a *Agent, ctx context.Context, e Event, rest string)
+}
+
+// commands is the table of all commands.
+func commands() []command {
+	return []command{
+		{"status", "I tell how I am", func(a *Agent, ctx context.Context, e Event, _ string) { a.say(ctx, e.Room, a.statusText()) }},
+		{"snapshot", "I send a picture", (*Agent).commandSnapshot},
+		{"listen", "I explain how to listen in", (*Agent).commandListen},
+		{"hang up", "I end our call", func(a *Agent, ctx context.Context, e Event, _ string) { a.say(ctx, e.Room, a.hangUpIn(ctx, e.Room)) }},
+		{"quiet", "with a time such as \"quiet 2h\": I neither ring nor answer by myself; \"quiet off\" ends it", (*Agent).commandQuiet},
+		{"open", "I open the door, if there is one", (*Agent).commandOpen},
+		{"yes", "I do what I asked about", (*Agent).commandYes},
+		{"help", "I list all this", (*Agent).commandHelp},
+	}
+}
+
+// message answers what somebody writes to the board in a room of two. It answers text
+// only, never a notice, so that two robots do not talk for ever.
+func (a *Agent) message(ctx context.Context, e Event) {
+	var m struct {
+		Type string `json:"msgtype"`
+		Body string `json:"body"`
+		// Relates is set on edits and the like, which are no new words.
+		Relates json.RawMessage `json:"m.relates_to"`
+	}
+	if json.Unmarshal(e.Content, &m) != nil || m.Type != "m.text" || m.Relates != nil || !a.mayCommand(ctx, e.Sender) {
+		return
+	}
+	joined, err := a.House.Joined(ctx, e.Room)
+	if err != nil || len(joined) != 2 {
+		return
+	}
+	text := strings.ToLower(strings.Join(strings.Fields(m.Body), " "))
+	for _, c := range commands() {
+		if rest, ok := strings.CutPrefix(text, c.word); ok && (rest == "" || rest[0] == ' ') {
+			c.do(a, ctx, e, strings.TrimSpace(rest))
+			return
+		}
+	}
+	a.say(ctx, e.Room, "I did not understand that. Write \"help\" to see what I can do, or call me.")
+}
+
+// mayCommand says whether the board does what this user writes.
+func (a *Agent) mayCommand(ctx context.Context, user matrix.UserID) bool {
+	if list := a.Settings.Current().Commands; len(list) > 0 {
+		return slices.Contains(list, user)
+	}
+	return a.mayCall(ctx, user)
+}
+
+func (a *Agent) commandHelp(ctx context.Context, e Event, _ string) {
+	var b strings.Builder
+	b.WriteString("I am the board by the door. Call me to see and hear what I see and hear, or write to me:")
+	for _, c := range commands() {
+		fmt.Fprintf(&b, "\n%s: %s.", c.word, c.help)
+	}
+	a.say(ctx, e.Room, b.String())
+}
+
+func (a *Agent) commandSnapshot(ctx context.Context, e Event, _ string) {
+	a.aside(ctx, func(ctx context.Context) func(context.Context) {
+		p, err := a.snapshot(ctx)
+		return func(ctx context.Context) {
+			if err != nil {
+				a.Log.Warn("no picture could be taken", "error", err)
+				a.say(ctx, e.Room, "I could not take a picture: "+err.Error()+".")
+				return
+			}
+			a.post(ctx, e.Room, *p, "This is what I see at "+a.Now().Format("15:04:05")+".")
+		}
+	})
+}
+
+func (a *Agent) commandListen(ctx context.Context, e Event, _ string) {
+	a.say(ctx, e.Room, "To listen, place a voice call to me and mute your microphone: you hear me, and nobody here hears you. "+
+		"When I answer by myself, a tone may be heard here.")
+}
+
+// commandQuiet makes a quiet time from now on, or ends it.
+func (a *Agent) commandQuiet(ctx context.Context, e Event, rest string) {
+	if rest == "off" {
+		if err := a.Settings.Unset(ctx, "quiet_until"); err != nil {
+			a.fail(ctx, e.Room, err)
+			return
+		}
+		a.say(ctx, e.Room, "The quiet time is over.")
+		return
+	}
+	d, err := time.ParseDuration(strings.ReplaceAll(rest, " ", ""))
+	if err != nil || d <= 0 || d > maxQuiet {
+		a.say(ctx, e.Room, "Write for how long, up to a week: \"quiet 2h\" or \"quiet 30m\". \"quiet off\" ends it.")
+		return
+	}
+	until := a.Now().Add(d)
+	if err := a.Settings.Set(ctx, "quiet_until", until.Format(time.RFC3339), ""); err != nil {
+		a.fail(ctx, e.Room, err)
+		return
+	}
+	a.say(ctx, e.Room, "I am quiet until "+until.Format("Monday 15:04")+": I neither ring nor answer by myself.")
+}
+
+// fail says what went wrong with a command.
+func (a *Agent) fail(ctx context.Context, room matrix.RoomID, err error) {
+	a.Log.Error("a command failed", "room", room, "error", err)
+	a.say(ctx, room, "That did not work: "+sentence(err)+".")
+}
+
+// hangUpIn ends the calls of a room and says so.
+func (a *Agent) hangUpIn(ctx context.Context, room matrix.RoomID) string {
+	text := "Nobody is calling me here."
+	for _, c := range a.calls {
+		if c.key.room == room {
+			a.step(ctx, c, call.HangUp{})
+			text = "I hung up."
+		}
+	}
+	return text
+}
+
+// say writes a plain sentence.
+func (a *Agent) say(ctx context.Context, room matrix.RoomID, text string) {
+	content, err := json.Marshal(map[string]string{"msgtype": "m.notice", "body": text})
+	if err == nil {
+		err = a.House.Send(ctx, room, "m.room.message", content)
+	}
+	if err != nil {
+		a.Log.Error("the board could not answer", "room", room, "error", err)
+	}
+}

@@ -1,0 +1,142 @@
+package agent
+
+import (
+	"context"
+	"crypto/subtle"
+	"slices"
+	"time"
+
+	"porchlight/server/matrix"
+)
+
+const (
+	// doorPause is the least time between two openings.
+	doorPause = 5 * time.Second
+	// confirmTime is how long the question whether to open waits for its answer.
+	confirmTime = 30 * time.Second
+	// maxWrongCodes is how many wrong codes may be dialled in wrongCodeTime, by all
+	// callers together; then no code is taken until the time is over.
+	maxWrongCodes = 5
+	wrongCodeTime = 15 * time.Minute
+)
+
+// askedKey is a person who was asked something in a room.
+type askedKey struct {
+	room matrix.RoomID
+	user matrix.UserID
+}
+
+// doorGuard limits how often the door is opened, and how often a code can be guessed.
+type doorGuard struct {
+	opened time.Time
+	wrong  []time.Time
+}
+
+// mayOpen says whether the door is opened again already.
+func (g *doorGuard) mayOpen(now time.Time) bool {
+	if !g.opened.IsZero() && now.Sub(g.opened) < doorPause {
+		return false
+	}
+	g.opened = now
+	return true
+}
+
+// mayGuess says whether a code is looked at.
+func (g *doorGuard) mayGuess(now time.Time) bool {
+	g.wrong = slices.DeleteFunc(g.wrong, func(t time.Time) bool { return now.Sub(t) >= wrongCodeTime })
+	return len(g.wrong) < maxWrongCodes
+}
+
+// opens says whether this user may open the door by a message.
+func (a *Agent) opens(ctx context.Context, user matrix.UserID) bool {
+	if list := a.Settings.Current().DoorPeople; len(list) > 0 {
+		return slices.Contains(list, user)
+	}
+	owner, err := a.House.Owner(ctx)
+	if err != nil {
+		a.Log.Error("the owner cannot be found", "error", err)
+	}
+	return err == nil && owner != "" && owner == user
+}
+
+// commandOpen opens the door, or asks first.
+func (a *Agent) commandOpen(ctx context.Context, e Event, rest string) {
+	switch {
+	case a.Door == nil:
+		a.say(ctx, e.Room, "There is no door that I could open.")
+	case !a.opens(ctx, e.Sender):
+		a.Log.Warn("somebody who may not open the door asked for it", "sender", e.Sender)
+		a.say(ctx, e.Room, "You may not open the door. The owner of the house decides who may.")
+	case rest != "":
+		a.say(ctx, e.Room, "Write just \"open\".")
+	case a.Settings.Current().DoorConfirm:
+		a.asked[askedKey{e.Room, e.Sender}] = a.Now().Add(confirmTime)
+		a.say(ctx, e.Room, "Shall I open the door? Write \"yes\" within 30 seconds.")
+	default:
+		a.openDoor(ctx, e.Room, e.Sender, "by a message")
+	}
+}
+
+// commandYes confirms what the board asked about. An old question is forgotten.
+func (a *Agent) commandYes(ctx context.Context, e Event, _ string) {
+	key := askedKey{e.Room, e.Sender}
+	until, ok := a.asked[key]
+	delete(a.asked, key)
+	if !ok || a.Now().After(until) || a.Now().Add(-e.Age).After(until) || !a.opens(ctx, e.Sender) {
+		a.say(ctx, e.Room, "I did not ask anything, or it is too long ago.")
+		return
+	}
+	a.openDoor(ctx, e.Room, e.Sender, "by a message")
+}
+
+// openDoor opens the door, and writes into the control room who did it.
+func (a *Agent) openDoor(ctx context.Context, room matrix.RoomID, who matrix.UserID, how string) {
+	if !a.door.mayOpen(a.Now()) {
+		a.say(ctx, room, "The door was opened a moment ago.")
+		return
+	}
+	pulse := a.Settings.Current().DoorPulse
+	a.Log.Info("the door is opened", "by", who, "how", how)
+	a.say(ctx, room, "I open the door.")
+	if control, err := a.House.ControlRoom(ctx); err == nil && control != "" && control != room {
+		a.say(ctx, control, string(who)+" opened the door "+how+".")
+	}
+	a.aside(ctx, func(ctx context.Context) func(context.Context) {
+		if err := a.Door.OpenDoor(ctx, pulse); err != nil {
+			return func(ctx context.Context) { a.fail(ctx, room, err) }
+		}
+		return nil
+	})
+}
+
+// dialled takes a digit of a call: the last ones may be the door's code. "*" begins anew.
+func (a *Agent) dialled(ctx context.Context, c *activeCall, digit rune) {
+	code := a.Settings.Current().DoorCode
+	if c.over || a.Door == nil || code == "" {
+		return
+	}
+	if digit < '0' || digit > '9' {
+		c.dialled = nil
+		return
+	}
+	c.dialled = append(c.dialled, digit)
+	if len(c.dialled) < len(code) {
+		return
+	}
+	guess := string(c.dialled)
+	c.dialled = nil
+	peer := c.state.Peer()
+	if !a.door.mayGuess(a.Now()) {
+		a.Log.Warn("a code was dialled after too many wrong ones", "peer", peer)
+		return
+	}
+	if subtle.ConstantTimeCompare([]byte(guess), []byte(code)) != 1 {
+		a.door.wrong = append(a.door.wrong, a.Now())
+		a.Log.Warn("a wrong code was dialled", "peer", peer)
+		if !a.door.mayGuess(a.Now()) {
+			a.note(ctx, c.key.room, "Too many wrong codes for the door were dialled, the last by "+string(peer)+". For a while I take none.")
+		}
+		return
+	}
+	a.openDoor(ctx, c.key.room, peer, "by its code in a call")
+}

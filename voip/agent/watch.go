@@ -1,0 +1,204 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"porchlight/voip/alert"
+)
+
+const (
+	// senseRetry is how long a camera or microphone that failed is left alone.
+	senseRetry = 5 * time.Second
+	// senseStall is how long a sense may give nothing at all.
+	senseStall = 15 * time.Second
+	// microphoneDead is how long perfect silence is no fault.
+	microphoneDead = 10 * time.Second
+	breathTime     = 500 * time.Millisecond
+	forgetTime     = 2 * time.Second
+)
+
+// sense is the camera or the microphone as a watchman.
+type sense struct {
+	name   string // as in a sentence
+	wanted func(Settings) bool
+	// use opens it and attends until ctx ends or it fails. It calls good when something
+	// came from it.
+	use func(ctx context.Context, settings Settings, good func()) error
+}
+
+// watch starts what follows the settings and watches as they say.
+func (a *Agent) watch(ctx context.Context) {
+	if a.Devices == nil {
+		return
+	}
+	for _, s := range []sense{
+		{"microphone", func(s Settings) bool { return s.SoundAlert }, a.listenForCries},
+		{"camera", func(s Settings) bool { return s.MotionAlert }, a.lookForMotion},
+	} {
+		a.helpers.Go(func() { a.attend(ctx, s) })
+	}
+}
+
+// attend keeps a sense in use while the settings want it, with the settings of the day.
+func (a *Agent) attend(ctx context.Context, s sense) {
+	for ctx.Err() == nil {
+		changed, settings := a.Settings.Changed(), a.Settings.Current()
+		a.Devices.SetDucking(settings.Ducking)
+		if !s.wanted(settings) {
+			select {
+			case <-changed:
+			case <-ctx.Done():
+			}
+			continue
+		}
+		during, cancel := context.WithCancel(ctx)
+		stop := make(chan struct{})
+		a.helpers.Go(func() {
+			defer cancel()
+			select {
+			case <-changed:
+			case <-stop:
+			}
+		})
+		err := s.use(during, settings, func() { a.sensed(ctx, s.name, nil) })
+		failed := err != nil && during.Err() == nil
+		close(stop)
+		if !failed {
+			continue
+		}
+		a.sensed(ctx, s.name, err)
+		again := time.NewTimer(senseRetry)
+		select {
+		case <-again.C:
+		case <-changed:
+			again.Stop()
+		case <-ctx.Done():
+			again.Stop()
+		}
+	}
+}
+
+// sensed tells people when a sense fails and when it works again.
+func (a *Agent) sensed(ctx context.Context, name string, err error) {
+	a.later(ctx, func(ctx context.Context) {
+		if a.faults[name] == (err != nil) {
+			return
+		}
+		a.faults[name] = err != nil
+		text := fmt.Sprintf("The %s works again.", name)
+		if err != nil {
+			text = fmt.Sprintf("The %s has failed: I cannot watch any more. (%v)", name, err)
+			a.Log.Error("a sense has failed", "sense", name, "error", err)
+		}
+		// Also in quiet times: whoever relies on the board has to know.
+		if a.Settings.Current().FaultAlert {
+			a.alarm(ctx, text, nil)
+		}
+	})
+}
+
+// alarm tells all people who are to be told, with a picture if there is one.
+func (a *Agent) alarm(ctx context.Context, text string, picture *posted) {
+	people := a.Settings.Current().AlertPeople
+	if len(people) == 0 {
+		people = a.ringPeople(ctx)
+	}
+	for _, user := range people {
+		room, err := a.House.DirectRoom(ctx, user)
+		if err != nil {
+			a.Log.Error("somebody cannot be told of an alert", "user", user, "error", err)
+			continue
+		}
+		if picture != nil {
+			a.post(ctx, room, *picture, text)
+			continue
+		}
+		a.say(ctx, room, text)
+	}
+}
+
+// raise sends an alert with a picture, or without one if none can be had.
+func (a *Agent) raise(ctx context.Context, text string) {
+	if settings := a.Settings.Current(); !settings.alerts(a.Now()) {
+		return
+	}
+	text += " at " + a.Now().Format("15:04:05") + "."
+	a.Log.Info("an alert", "text", text)
+	a.aside(ctx, func(ctx context.Context) func(context.Context) {
+		p, err := a.snapshot(ctx)
+		if err != nil {
+			a.Log.Info("an alert goes out without a picture", "error", err)
+		}
+		return func(ctx context.Context) { a.alarm(ctx, text, p) }
+	})
+}
+
+// listenForCries listens until the microphone fails.
+func (a *Agent) listenForCries(ctx context.Context, s Settings, good func()) error {
+	stream, err := a.Devices.OpenSound(ctx)
+	if err != nil {
+		return err
+	}
+	defer stream.Close()
+	ear := alert.NewSound(alert.SoundConfig{
+		Level: s.SoundLevel, Attack: s.SoundAttack, Hold: breathTime, Release: forgetTime, Pause: s.AlertPause, Dead: microphoneDead,
+	})
+	silent := fmt.Errorf("it gives perfect silence, as one that is unplugged or muted")
+	dead, alive := false, false
+	for {
+		block, err := within(ctx, stream.ReadSound)
+		if err != nil {
+			return err
+		}
+		switch ear.Add(block, a.Now()) {
+		case alert.SoundAlarm:
+			a.later(ctx, func(ctx context.Context) { a.raise(ctx, "I hear a cry or a call") })
+		case alert.SoundDead:
+			dead = true
+			a.sensed(ctx, "microphone", silent)
+		case alert.SoundBack:
+			dead = false
+			good()
+		}
+		// One that failed is back only when it gives something else than silence.
+		if !alive && !dead && ear.Level() > alert.Silence {
+			alive = true
+			good()
+		}
+	}
+}
+
+// lookForMotion watches until the camera fails.
+func (a *Agent) lookForMotion(ctx context.Context, s Settings, good func()) error {
+	stream, err := a.Devices.OpenPictures(ctx)
+	if err != nil {
+		return err
+	}
+	defer stream.Close()
+	eye := alert.NewMotion(alert.MotionConfig{Share: s.MotionShare / 100, Mask: s.MotionMask, Pause: s.AlertPause})
+	for first := true; ; first = false {
+		pic, err := within(ctx, stream.ReadPicture)
+		if err != nil {
+			return err
+		}
+		if first {
+			good()
+		}
+		if eye.Add(pic, a.Now()) {
+			a.later(ctx, func(ctx context.Context) { a.raise(ctx, "Something moves here") })
+		}
+	}
+}
+
+// within reads once, and fails if nothing comes for too long.
+func within[T any](ctx context.Context, read func(context.Context) (T, error)) (T, error) {
+	short, cancel := context.WithTimeout(ctx, senseStall)
+	defer cancel()
+	v, err := read(short)
+	if err != nil && ctx.Err() == nil && short.Err() != nil {
+		err = fmt.Errorf("nothing came from it for %s", senseStall)
+	}
+	return v, err
+}
