@@ -137,7 +137,10 @@ func parsePlace(token string) (p place, forwards bool, err error) {
 	if p.room, err = matrix.ParseRoomID(room); err != nil {
 		return p, false, bad
 	}
-	return p, token[0] == 'n', nil
+	if forwards = token[0] == 'n'; p.token(forwards) != token {
+		return p, false, bad
+	}
+	return p, forwards, nil
 }
 
 // Directory is a page of the rooms in the directory. The error is M_INVALID_PARAM.
