@@ -75,6 +75,8 @@ func (s *Server) panel() (*panel.Panel, error) {
 		Version: Version(), PublicURL: strings.TrimSuffix(s.Config.PublicURL, "/"), Registration: s.Config.Registration,
 		OwnerMade: s.MakeOwner,
 		Address:   s.URL,
+		Secure:    s.SecureURLs,
+		Trust:     s.network.page != nil,
 	}
 	if s.board != nil {
 		c.BoardUser, c.About = s.BoardUser(), s.BoardAbout

@@ -27,9 +27,10 @@ type Config struct {
 	// ServerName is the part behind the colon of the users' IDs, kept from the first start
 	// on; empty at the first start: the machine's name.
 	ServerName matrix.ServerName
-	// Listen are the addresses for HTTP (or HTTPS, with TLSCert); empty: ":8008".
+	// Listen are the addresses for HTTP; empty: ":8008".
 	Listen []string
-	// TLSCert and TLSKey are files in PEM; both or none.
+	// TLSCert and TLSKey are files in PEM, in place of certificates of the house's own; both
+	// or none.
 	TLSCert, TLSKey string
 	// PublicURL is where clients reach the house; empty: made of the first address.
 	PublicURL string
@@ -56,6 +57,8 @@ type Config struct {
 	EncryptionHint string
 	// Hashing is the cost of password hashes; zero: the default of accounts.
 	Hashing accounts.HashCost
+	// Network is how devices nearby find, trust and reach the house.
+	Network NetworkConfig
 	// Board is the board's own user and its devices.
 	Board BoardConfig
 
@@ -232,6 +235,9 @@ func (c *Config) fill() error {
 	if (c.TLSCert == "") != (c.TLSKey == "") {
 		return errors.New("a TLS certificate and its key go together")
 	}
+	if err := c.Network.fill(c.TLSCert != ""); err != nil {
+		return err
+	}
 	if c.RoomVersion != "" {
 		if _, ok := roomver.Get(c.RoomVersion); !ok {
 			return fmt.Errorf("there is no room version %q", c.RoomVersion)
@@ -268,10 +274,7 @@ func (c *Config) publicURL(listening net.Addr) string {
 	if c.PublicURL != "" {
 		return strings.TrimSuffix(c.PublicURL, "/")
 	}
-	scheme := "http"
-	if c.TLSCert != "" {
-		scheme = "https"
-	}
+	const scheme = "http"
 	host, port, err := net.SplitHostPort(listening.String())
 	if err != nil {
 		return scheme + "://" + listening.String()

@@ -9,6 +9,7 @@ func (s *Server) Greeting() []string {
 		fmt.Sprintf("Porchlight %s is ready at %s", Version(), url),
 		fmt.Sprintf("Type this address into a Matrix client, or open it in a browser. Users are called @name:%s.", s.Setup.ServerName()),
 	}
+	lines = append(lines, s.networkAbout()...)
 	if claim, ok := s.Setup.ClaimCode(); ok {
 		lines = append(lines,
 			"Nobody owns this house yet. To make the owner's account, open",

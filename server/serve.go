@@ -2,11 +2,12 @@ package server
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -34,6 +35,7 @@ func (s *Server) Run(ctx context.Context) error {
 	defer cancel()
 	web := &http.Server{
 		Handler: s.Handler, ReadHeaderTimeout: headerTime, IdleTimeout: idleTime, MaxHeaderBytes: maxHeader,
+		ErrorLog: slog.NewLogLogger(s.Config.Log.Handler(), slog.LevelDebug), // it tells of clients' mistakes
 	}
 	results := make(chan error)
 	started := 0
@@ -50,7 +52,7 @@ func (s *Server) Run(ctx context.Context) error {
 	for _, r := range s.runners {
 		start(r.name, func() error { return r.run(ctx) })
 	}
-	for _, l := range s.listeners {
+	for _, l := range slices.Concat(s.listeners, s.secure) {
 		start("http "+l.Addr().String(), func() error {
 			if err := web.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 				return err
@@ -83,10 +85,10 @@ func (s *Server) Run(ctx context.Context) error {
 // Ready is closed once the doors are open.
 func (s *Server) Ready() <-chan struct{} { return s.ready }
 
-// Addrs are the addresses that the doors are open at, once Ready.
+// Addrs are the addresses that the doors are open at, those for HTTP first, once Ready.
 func (s *Server) Addrs() []net.Addr {
 	var all []net.Addr
-	for _, l := range s.listeners {
+	for _, l := range slices.Concat(s.listeners, s.secure) {
 		all = append(all, l.Addr())
 	}
 	return all
@@ -96,30 +98,20 @@ func (s *Server) Addrs() []net.Addr {
 func (s *Server) URL() string { return s.Config.publicURL(s.listeners[0].Addr()) }
 
 func (s *Server) listen(ctx context.Context) error {
-	var secure *tls.Config
-	if s.Config.TLSCert != "" {
-		cert, err := tls.LoadX509KeyPair(s.Config.TLSCert, s.Config.TLSKey)
-		if err != nil {
-			return err
-		}
-		secure = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
-	}
 	for _, addr := range s.Config.Listen {
 		l, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
 		if err != nil {
 			return errors.Join(err, s.closeListeners())
 		}
-		if secure != nil {
-			l = tls.NewListener(l, secure)
-		}
 		s.listeners = append(s.listeners, l)
 	}
+	s.listenHTTPS(ctx)
 	return nil
 }
 
 func (s *Server) closeListeners() error {
 	var errs []error
-	for _, l := range s.listeners {
+	for _, l := range slices.Concat(s.listeners, s.secure) {
 		errs = append(errs, l.Close())
 	}
 	return errors.Join(errs...)

@@ -48,8 +48,10 @@ type Server struct {
 	closing   chan struct{}
 	closeOnce sync.Once
 	ready     chan struct{} // closed once the doors are open
-	listeners []net.Listener
-	control   net.Listener // a Unix socket in the data folder
+	network   network
+	listeners []net.Listener // HTTP
+	secure    []net.Listener // HTTPS
+	control   net.Listener   // a Unix socket in the data folder
 	runners   []runner
 }
 
@@ -77,7 +79,9 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	if err := s.keepers(ctx); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	for _, step := range []func() error{func() error { return s.openBoard(ctx) }, s.doors} {
+	for _, step := range []func() error{
+		func() error { return s.openBoard(ctx) }, func() error { return s.openNetwork(ctx) }, s.doors,
+	} {
 		if err := step(); err != nil {
 			return nil, errors.Join(err, s.Close())
 		}
@@ -165,6 +169,7 @@ func (s *Server) doors() error {
 		Guests:         people.Guests, Terms: terms, RegistrationEmail: clientapi.EmailUse(people.RegistrationEmail),
 		NextLinkHosts: people.NextLinkHosts, Support: people.Support, PolicyKey: people.PolicyKey, Log: c.Log,
 		AllUsers: people.Directory == "all" || people.Directory == "" && c.Registration != RegistrationOpen,
+		Turn:     s.turnServer,
 	}
 	if people.Mail.Host != "" {
 		if conf.Mail, err = mail.New(people.Mail); err != nil {
@@ -180,7 +185,7 @@ func (s *Server) doors() error {
 		DB: s.DB, Auth: doorkeeper{s.Accounts}, Once: doorkeeper{s.Accounts}, Log: c.Log, Now: c.Now,
 		Seen:          doorkeeper{s.Accounts}.Seen,
 		RateLimitsOff: c.RateLimitsOff, TrustProxy: c.TrustProxy, OnInternalError: c.OnInternalError,
-		Fallback: page.Page,
+		Fallback: s.pages(page.Page),
 	}, append(api.Routes(), page.Routes()...))
 	if err != nil {
 		return fmt.Errorf("the table of operations: %w", err)

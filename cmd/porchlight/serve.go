@@ -17,8 +17,6 @@ type serveCmd struct {
 	nameFlag
 
 	Listen    []string `help:"Address for HTTP; may be given several times." default:":8008" placeholder:"HOST:PORT"`
-	TLSCert   string   `name:"tls-cert" help:"Certificate chain in PEM: makes HTTP to HTTPS." type:"existingfile" placeholder:"FILE"`
-	TLSKey    string   `name:"tls-key" help:"Private key in PEM." type:"existingfile" placeholder:"FILE"`
 	PublicURL string   `name:"public-url" help:"Where clients reach the house, if not at the first address." placeholder:"URL"`
 
 	Registration string `help:"Who may make an account: closed, token (who has a registration token) or open." enum:"closed,token,open" default:"closed"`
@@ -33,6 +31,7 @@ type serveCmd struct {
 
 	mediaFlags
 	peopleFlags
+	networkFlags
 	boardFlags
 }
 
@@ -90,7 +89,7 @@ func (s *serveCmd) config() (server.Config, error) {
 	}
 	return server.Config{
 		Data: s.Data, ServerName: matrix.ServerName(s.ServerName), Listen: s.Listen,
-		TLSCert: s.TLSCert, TLSKey: s.TLSKey, PublicURL: s.PublicURL,
+		TLSCert: s.TLSCert, TLSKey: s.TLSKey, PublicURL: s.PublicURL, Network: s.networkFlags.config(),
 		Registration: s.Registration, SharedSecret: s.SharedSecret,
 		RateLimitsOff: s.RateLimits == "off", TrustProxy: s.TrustProxy, AllowPrivateNetworks: s.Private,
 		EncryptionHint: s.Encryption, RoomVersion: s.RoomVersion, MaxUpload: s.MaxUpload, Media: s.mediaFlags.config(), People: people, Board: board,

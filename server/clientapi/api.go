@@ -23,6 +23,7 @@ import (
 	"porchlight/server/e2ee"
 	"porchlight/server/ephemeral"
 	"porchlight/server/history"
+	"porchlight/server/matrix"
 	"porchlight/server/push"
 	"porchlight/server/reports"
 	"porchlight/server/rooms"
@@ -72,6 +73,9 @@ type Config struct {
 	// MediaElsewhere is where all media can be had besides, without a slash at the end, for
 	// those who follow redirects; empty: nowhere.
 	MediaElsewhere string
+	// Turn is the TURN server for a user who asked at base, as "http://house.local:8008";
+	// nil, itself or what it returns: there is none.
+	Turn func(user matrix.UserID, base string) *TurnServer
 	// RoomVersion is the default that capabilities tell of; empty: roomver.Default.
 	RoomVersion string
 	// Log hears of what no client is told; nil: slog.Default().

@@ -26,6 +26,8 @@ type Config struct {
 	Version      string          // of the software
 	PublicURL    string          // where clients reach the house; empty: where the browser does
 	Address      func() string   // where others in the same network reach it
+	Secure       func() []string // where they reach it with TLS, the best first
+	Trust        bool            // whether /trust tells how to trust its certificates
 	Registration string          // "closed", "token" or "open"
 	BoardUser    matrix.UserID   // empty: there is no board
 	Calls        func() any      // the board's calls, as JSON shows them
@@ -67,6 +69,8 @@ type infoOut struct {
 	ServerName   matrix.ServerName `json:"server_name"`
 	PublicURL    string            `json:"public_url,omitempty"` // as configured
 	Address      string            `json:"address,omitempty"`    // in the network at home
+	Secure       string            `json:"secure,omitempty"`     // in the network at home, with TLS
+	Trust        bool              `json:"trust,omitempty"`      // /trust tells how to trust that
 	Version      string            `json:"version"`
 	Claimed      bool              `json:"claimed"`
 	Board        bool              `json:"board"`
@@ -84,6 +88,11 @@ func (p *Panel) info(c *web.Call, tx *kv.ReadTx, _ web.Empty) (infoOut, error) {
 	}
 	if p.Address != nil {
 		out.Address = p.Address()
+	}
+	if p.Secure != nil {
+		if all := p.Secure(); len(all) > 0 {
+			out.Secure, out.Trust = all[0], p.Trust
+		}
 	}
 	return out, nil
 }

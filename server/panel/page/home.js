@@ -75,7 +75,8 @@ function porchCard({ house, phone, note }) {
         talking && el("label", { class: "check" }, showMe, "Show my camera when I call"),
         !talking && el("p", { class: "note" }, window.isSecureContext
             ? "This browser has no microphone to offer, so you can watch and listen only."
-            : "To talk as well, open this page over HTTPS: browsers lend the microphone to secure pages only. Watching and listening works here."));
+            : ["To talk as well, open this page over HTTPS: browsers lend the microphone to secure pages only. Watching and listening works here. ",
+                house.trust && el("a", { href: "/trust", id: "trust" }, "How to set that up")]));
     return {
         element,
         state({ calls }) {
