@@ -88,6 +88,7 @@ func (s *Server) orderUserList(ctx context.Context, _ Order) (lines []string, er
 			for word, holds := range map[string]bool{
 				"owner": user == owner, "board": user == s.BoardUser(), "admin": row.Admin,
 				"closed": row.Deactivated, "locked": row.Locked, "suspended": row.Suspended,
+				"guest": row.Guest,
 			} {
 				if holds {
 					line += " " + word
