@@ -163,7 +163,19 @@ func namesAny(s section, codecs []string) bool {
 	return false
 }
 
+// Withhold keeps the board's sound or its pictures back for the whole call, as if there
+// were no such device. It has to come before the first description.
+func (s *Session) Withhold(audio, video bool) {
+	s.negotiating.Lock()
+	defer s.negotiating.Unlock()
+	s.withheld = map[string]bool{"audio": audio, "video": video}
+}
+
+// deviceCodecs is what the board can send of a kind. The caller holds negotiating.
 func (s *Session) deviceCodecs(kind string) []string {
+	if s.withheld[kind] {
+		return nil
+	}
 	var list []string
 	if kind == "audio" {
 		for _, c := range s.b.cfg.Media.AudioCodecs() {

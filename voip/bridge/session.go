@@ -78,6 +78,7 @@ type Session struct {
 	remote      bool               // a description of the peer is in place
 	early       []call.Candidate   // of the peer, before that
 	taken       int                // candidates of the peer so far
+	withheld    map[string]bool    // kinds that are not sent
 
 	mu          sync.Mutex
 	closed      bool // no new streams

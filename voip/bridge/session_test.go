@@ -537,3 +537,18 @@ func BenchmarkConnect(b *testing.B) {
 		b.StartTimer()
 	}
 }
+
+// What is withheld is not sent, and its device stays off.
+func TestWithhold(t *testing.T) {
+	m := newMedia()
+	s := open(t, m, nil)
+	s.Withhold(false, true)
+	p := newPeer(t, false)
+	p.talk(webrtc.MimeTypeOpus, both)
+	p.talk(webrtc.MimeTypeVP8, both)
+	connect(t, s, p)
+	p.more("audio", 10)
+	if st := s.Stats(); st.VideoCodec != "" || st.VideoSent != 0 || st.AudioSent == 0 || m.cameras.Load() != 0 {
+		t.Errorf("%+v, %d cameras", st, m.cameras.Load())
+	}
+}

@@ -30,14 +30,22 @@ type Board struct {
 	video   *feed                                     // nil if there is no camera
 	audio   *feed                                     // nil if there is no microphone
 	speaker func(ctx context.Context) (player, error) // opens the loudspeaker; nil if there is none
+	still   func(ctx context.Context) ([]byte, error) // takes a JPEG while video is not in use; may be nil
 	shared  bool                                      // the loudspeaker takes any number of callers
 
 	jobs   chan func(ctx context.Context) // taken by Run
 	closed chan struct{}                  // closed when Run has ended or Close was called
 	once   sync.Once
 
+	duck ducker
+
 	mu       sync.Mutex
-	speaking bool // an exclusive loudspeaker is in use
+	speaking bool   // an exclusive loudspeaker plays a caller
+	playing  player // an exclusive loudspeaker that is open; nil if it is not
+	players  int    // who plays on it
+
+	liveMu sync.Mutex // held while Config.Live is told
+	live   int        // sources that run
 }
 
 // New looks for the devices of cfg. It fails if a device that was named is not
@@ -46,7 +54,7 @@ func New(cfg Config) (*Board, error) {
 	if err := cfg.complete(); err != nil {
 		return nil, err
 	}
-	b := &Board{cfg: cfg, jobs: make(chan func(context.Context)), closed: make(chan struct{})}
+	b := &Board{cfg: cfg, duck: ducker{now: cfg.Now}, jobs: make(chan func(context.Context)), closed: make(chan struct{})}
 	for _, find := range []func() error{b.findCamera, b.findMicrophone, b.findLoudspeaker} {
 		if err := find(); err != nil {
 			return nil, err
@@ -217,16 +225,63 @@ func (b *Board) OpenSpeaker(ctx context.Context) (Speaker, error) {
 	if b.speaking {
 		return nil, fmt.Errorf("%w: the loudspeaker plays another caller", ErrBusy)
 	}
-	p, err := b.speaker(ctx)
+	p, err := b.borrowPlayer(ctx)
 	if err != nil {
 		return nil, err
 	}
 	b.speaking = true
-	return newSpeaker(b.cfg.Now, p, func() {
+	s := newSpeaker(b.cfg.Now, p, func() {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		b.speaking = false
-	}), nil
+	})
+	s.heard = b.duck.played
+	return s, nil
+}
+
+// borrowPlayer gives the loudspeaker to one more who plays on it, and opens it for the
+// first. mu is held.
+func (b *Board) borrowPlayer(ctx context.Context) (player, error) {
+	if b.playing == nil {
+		p, err := b.speaker(ctx)
+		if err != nil {
+			return nil, err
+		}
+		b.playing = p
+	}
+	b.players++
+	return borrowed{b.playing, b.returnPlayer}, nil
+}
+
+// returnPlayer closes the loudspeaker after the last who played on it.
+func (b *Board) returnPlayer() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.players--; b.players > 0 {
+		return nil
+	}
+	p := b.playing
+	b.playing = nil
+	return p.close()
+}
+
+// borrowed is a player that others may play on, too.
+type borrowed struct {
+	player
+	giveBack func() error
+}
+
+func (p borrowed) close() error { return p.giveBack() }
+
+// countLive follows how many sources run.
+func (b *Board) countLive(change int) {
+	b.liveMu.Lock()
+	defer b.liveMu.Unlock()
+	before := b.live > 0
+	b.live += change
+	if after := b.live > 0; after != before && b.cfg.Live != nil {
+		b.cfg.Live(after)
+	}
 }
 
 // Describe says in plain sentences what was found and what is lacking.

@@ -134,11 +134,20 @@ func (b *Board) useCamera(c camera) {
 		return
 	}
 	b.say("The picture comes from the camera %s (%s), as %s.", c.path, c.name, strings.Join(ways, " or "))
-	b.video = b.newFeed("camera "+c.path, func(h *hub) (producer, error) { return b.openCamera(c, h) }, hubs...)
-	b.video.exclusive = true
+	var raw *hub
+	if coded := hubs[len(hubs)-1]; coded.codec == string(VP8) {
+		raw = newRawHub(string(VP8), rawPictureQueue)
+	}
+	b.video = b.newFeed("camera "+c.path, func(h *hub) (producer, error) {
+		if h == raw {
+			h = hubs[len(hubs)-1]
+		}
+		return b.openCamera(c, h, raw)
+	}, hubs...)
+	b.video.exclusive, b.video.raw = true, raw
 }
 
-func (b *Board) openCamera(c camera, h *hub) (producer, error) {
+func (b *Board) openCamera(c camera, h, raw *hub) (producer, error) {
 	format := c.picture
 	if h.codec == string(H264) {
 		format = formatH264
@@ -151,7 +160,7 @@ func (b *Board) openCamera(c camera, h *hub) (producer, error) {
 		v.setBitrate(b.cfg.Bitrate)
 		return &h264Producer{in: v264{v}, hub: h, bitrate: b.cfg.Bitrate, frame: time.Second / time.Duration(b.cfg.FPS)}, nil
 	}
-	return b.newVP8Producer(h, &vPicture{v4l2: v, every: time.Second / time.Duration(b.cfg.FPS)}), nil
+	return b.newVP8Producer(h, raw, &vPicture{v4l2: v, every: time.Second / time.Duration(b.cfg.FPS)}), nil
 }
 
 // v4l2 is an open, running camera.

@@ -3,6 +3,7 @@ package device
 import (
 	"context"
 	"errors"
+	"image"
 	"log/slog"
 	"time"
 )
@@ -50,6 +51,8 @@ type EncodedFrame struct {
 	Duration time.Duration
 	// Key is true if the frame can be decoded without any before it.
 	Key bool
+	// picture is set in frames of plain pictures, which have no Data.
+	picture *image.YCbCr
 }
 
 // VideoStream is one viewer's sight of the camera. The first frame is a key frame.
@@ -144,6 +147,10 @@ type Config struct {
 	// if zero, -12 on ARM and -8 elsewhere.
 	CPUUsed int
 
+	// Live is told when camera or microphone begin to run, for whatever purpose, and when
+	// none runs any more: for a light that nobody can keep dark. It must not block; nil
+	// is told nothing.
+	Live func(on bool)
 	// Log takes what happens to the devices; nil discards it.
 	Log *slog.Logger
 	// Now is the clock that is burnt into the test picture; nil is time.Now.

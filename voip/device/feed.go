@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 )
 
@@ -18,12 +19,15 @@ type feed struct {
 	name string
 	log  *slog.Logger
 	hubs []*hub // one for each codec that can be had
+	raw  *hub   // of plain pictures or plain sound; nil if they cannot be had
 	// exclusive says that the device gives one codec at a time.
 	exclusive bool
 	// spawn has fn run by Board.Run.
 	spawn func(ctx context.Context, fn func(context.Context)) error
 	// open opens the device for the codec of h.
 	open func(h *hub) (producer, error)
+	// live is told of each start (1) and each end (-1) of the device; may be nil.
+	live func(change int)
 
 	mu      sync.Mutex // held also while the device opens
 	running *feedRun
@@ -38,12 +42,20 @@ type feedRun struct {
 }
 
 func (f *feed) hub(codec string) *hub {
-	for _, h := range f.hubs {
+	for _, h := range f.all() {
 		if h.codec == codec {
 			return h
 		}
 	}
 	return nil
+}
+
+// all is every hub.
+func (f *feed) all() []*hub {
+	if f.raw == nil {
+		return f.hubs
+	}
+	return append(slices.Clip(f.hubs), f.raw)
 }
 
 // active is the codec for which the device was opened, or "" if it is not running.
@@ -73,7 +85,7 @@ func (f *feed) join(ctx context.Context, codec string) (*viewer, error) {
 			return nil, ctx.Err()
 		}
 	}
-	if f.running != nil && f.exclusive && f.running.codec != codec {
+	if f.running != nil && f.exclusive && f.running.codec != h.mode {
 		return nil, fmt.Errorf("%w: the %s gives %s to another viewer", ErrBusy, f.name, f.running.codec)
 	}
 	if f.running == nil {
@@ -91,7 +103,7 @@ func (f *feed) start(ctx context.Context, h *hub) error {
 		return err
 	}
 	runCtx, cancel := context.WithCancel(context.Background())
-	r := &feedRun{codec: h.codec, cancel: cancel, done: make(chan struct{})}
+	r := &feedRun{codec: h.mode, cancel: cancel, done: make(chan struct{})}
 	job := func(ctx context.Context) {
 		stop := context.AfterFunc(ctx, cancel)
 		defer stop()
@@ -103,6 +115,9 @@ func (f *feed) start(ctx context.Context, h *hub) error {
 		return err
 	}
 	f.running = r
+	if f.live != nil {
+		f.live(1)
+	}
 	return nil
 }
 
@@ -112,6 +127,9 @@ func (f *feed) end(r *feedRun, err error) {
 	close(r.done)
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.live != nil {
+		f.live(-1)
+	}
 	if f.running != r {
 		return
 	}
@@ -124,7 +142,7 @@ func (f *feed) end(r *feedRun, err error) {
 	} else {
 		f.log.Error("device failed", "device", f.name, "err", err)
 	}
-	for _, h := range f.hubs {
+	for _, h := range f.all() {
 		h.failAll(err)
 	}
 }
@@ -139,7 +157,7 @@ func (f *feed) leave(v *viewer) {
 	if n := v.lost(); n > 0 {
 		f.log.Info("viewer was too slow", "device", f.name, "codec", v.hub.codec, "dropped", n)
 	}
-	for _, h := range f.hubs {
+	for _, h := range f.all() {
 		if !h.empty() {
 			return
 		}

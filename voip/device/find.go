@@ -35,17 +35,20 @@ func (b *Board) useTestPicture(why string) {
 		return
 	}
 	b.say("The picture is a test picture of %d×%d at %d/s, %s.", b.cfg.Width, b.cfg.Height, b.cfg.FPS, why)
-	b.video = b.newFeed("test picture", func(h *hub) (producer, error) {
-		return b.newVP8Producer(h, newTestPicture(b.cfg.Width, b.cfg.Height, b.cfg.FPS, b.cfg.Now)), nil
-	}, newHub(string(VP8), true, videoQueueFrames))
+	coded := newHub(string(VP8), true, videoQueueFrames)
+	raw := newRawHub(string(VP8), rawPictureQueue)
+	b.video = b.newFeed("test picture", func(*hub) (producer, error) {
+		return b.newVP8Producer(coded, raw, newTestPicture(b.cfg.Width, b.cfg.Height, b.cfg.FPS, b.cfg.Now)), nil
+	}, coded)
+	b.video.raw = raw
 }
 
 func (b *Board) newFeed(name string, open func(h *hub) (producer, error), hubs ...*hub) *feed {
-	return &feed{name: name, log: b.cfg.Log, hubs: hubs, spawn: b.spawn, open: open}
+	return &feed{name: name, log: b.cfg.Log, hubs: hubs, spawn: b.spawn, open: open, live: b.countLive}
 }
 
-func (b *Board) newVP8Producer(h *hub, in pictureInput) *vp8Producer {
-	return &vp8Producer{in: in, hub: h, bitrate: b.cfg.Bitrate, cpuUsed: b.cfg.CPUUsed, frame: time.Second / time.Duration(b.cfg.FPS)}
+func (b *Board) newVP8Producer(h, raw *hub, in pictureInput) *vp8Producer {
+	return &vp8Producer{in: in, hub: h, raw: raw, bitrate: b.cfg.Bitrate, cpuUsed: b.cfg.CPUUsed, frame: time.Second / time.Duration(b.cfg.FPS)}
 }
 
 // findMicrophone decides where the sound comes from.
@@ -120,13 +123,15 @@ func (b *Board) useSound(name string, open func() (soundInput, error)) {
 	for _, c := range codecs {
 		hubs = append(hubs, newHub(string(c), false, audioQueuePackets))
 	}
+	raw := newRawHub(string(codecs[0]), rawSoundQueue)
 	b.audio = b.newFeed(name, func(*hub) (producer, error) {
 		in, err := open()
 		if err != nil {
 			return nil, err
 		}
-		return &soundProducer{in: in, hubs: hubs}, nil
+		return &soundProducer{in: in, hubs: hubs, raw: raw, duck: &b.duck}, nil
 	}, hubs...)
+	b.audio.raw = raw
 }
 
 // findLoudspeaker decides where the callers' voices go.

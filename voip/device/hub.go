@@ -18,8 +18,9 @@ const keyFrameInterval = time.Second
 // hub hands the frames of one encoder to its viewers. It never waits for them.
 type hub struct {
 	codec string
-	keyed bool // frames depend on those before them, so that a viewer begins and resumes at a key frame
-	depth int  // frames in each viewer's queue
+	mode  string // the codec that the device gives for it: its own, or for plain frames another's
+	keyed bool   // frames depend on those before them, so that a viewer begins and resumes at a key frame
+	depth int    // frames in each viewer's queue
 
 	mu        sync.Mutex
 	viewers   map[*viewer]struct{}
@@ -28,7 +29,7 @@ type hub struct {
 }
 
 func newHub(codec string, keyed bool, depth int) *hub {
-	return &hub{codec: codec, keyed: keyed, depth: depth, viewers: make(map[*viewer]struct{})}
+	return &hub{codec: codec, mode: codec, keyed: keyed, depth: depth, viewers: make(map[*viewer]struct{})}
 }
 
 // viewer is one end of a hub. All its state is guarded by hub.mu.

@@ -18,7 +18,8 @@ type pictureInput interface {
 type vp8Producer struct {
 	in      pictureInput
 	hub     *hub
-	bitrate int // the most, in bits per second
+	raw     *hub // of the pictures themselves; may be nil
+	bitrate int  // the most, in bits per second
 	cpuUsed int
 	frame   time.Duration // the time between two pictures, for the first one
 }
@@ -34,6 +35,7 @@ func (p *vp8Producer) run(ctx context.Context) (err error) {
 		}
 	}()
 	var last time.Time
+	var shown time.Time       // when a plain picture was given out last
 	var skipped time.Duration // length of the pictures that the encoder left out
 	for {
 		pic, at, err := p.in.next(ctx)
@@ -42,6 +44,14 @@ func (p *vp8Producer) run(ctx context.Context) (err error) {
 		}
 		if err != nil {
 			return fmt.Errorf("device: camera: %w", err)
+		}
+		if p.raw != nil && at.Sub(shown) >= rawPictureEvery && !p.raw.empty() {
+			shown = at
+			p.raw.publish(EncodedFrame{Key: true, picture: clonePicture(pic)})
+		}
+		if p.hub.empty() {
+			last, skipped = at, 0 // only plain pictures are wanted
+			continue
 		}
 		if enc == nil {
 			// Only the picture tells how large the camera's pictures really are.

@@ -20,6 +20,9 @@ import (
 // rpicamName is the program that shows a Raspberry Pi's own camera.
 const rpicamName = "rpicam-vid"
 
+// rpicamStillName is the one that takes a single picture with it.
+const rpicamStillName = "rpicam-jpeg"
+
 const (
 	rpicamProbeTime = 10 * time.Second
 	rpicamStall     = 5 * time.Second
@@ -51,6 +54,9 @@ func (b *Board) findRPiCam() bool {
 	}
 	args := b.rpicamArgs(bytes.Contains(help, []byte("--low-latency")))
 	b.say("The picture comes from the Raspberry Pi's own camera through %s, as H.264. Its bit rate and key frames cannot be changed while it runs.", program)
+	if still, err := exec.LookPath(rpicamStillName); err == nil {
+		b.still = func(ctx context.Context) ([]byte, error) { return b.rpicamStill(ctx, still) }
+	}
 	frame := time.Second / time.Duration(b.cfg.FPS)
 	b.video = b.newFeed("Raspberry Pi camera", func(h *hub) (producer, error) {
 		in, err := startRPiCam(program, args)
@@ -60,6 +66,19 @@ func (b *Board) findRPiCam() bool {
 		return &h264Producer{in: in, hub: h, bitrate: b.cfg.Bitrate, frame: frame}, nil
 	}, newHub(string(H264), true, videoQueueFrames))
 	return true
+}
+
+// rpicamStill takes a single picture while the camera is not in use.
+func (b *Board) rpicamStill(ctx context.Context, program string) ([]byte, error) {
+	var complaint tailWriter
+	cmd := exec.CommandContext(ctx, program, "-n", "-t", "500", "--quality", strconv.Itoa(snapshotQuality),
+		"--width", strconv.Itoa(b.cfg.Width), "--height", strconv.Itoa(b.cfg.Height), "-o", "-")
+	cmd.Stderr, cmd.WaitDelay = &complaint, time.Second
+	jpeg, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("device: camera: %s: %w: %s", rpicamStillName, err, &complaint)
+	}
+	return jpeg, nil
 }
 
 // rpicamArgs are the program's options: for ever, no window, parameter sets

@@ -16,6 +16,8 @@ type soundInput interface {
 type soundProducer struct {
 	in   soundInput
 	hubs []*hub
+	raw  *hub         // of the sound itself; may be nil
+	duck *ducker      // may be nil
 	opus *opusEncoder // made when first wanted
 	to8k *resampler
 
@@ -39,6 +41,12 @@ func (p *soundProducer) run(ctx context.Context) (err error) {
 		}
 		if err != nil {
 			return fmt.Errorf("device: microphone: %w", err)
+		}
+		if p.duck != nil {
+			p.duck.apply(block)
+		}
+		if p.raw != nil && !p.raw.empty() {
+			p.raw.publish(EncodedFrame{Data: packSound(block), Duration: PacketDuration, Key: true})
 		}
 		// Also when nobody wants it: the filter must not skip a part of the sound.
 		p.narrow = p.to8k.process(p.narrow[:0], block)

@@ -27,7 +27,8 @@ type player interface {
 type speaker struct {
 	now    func() time.Time
 	player player
-	done   func() // told once when the speaker is closed
+	done   func()            // told once when the speaker is closed
+	heard  func(pcm []int16) // told what is played; may be nil
 
 	mu     sync.Mutex
 	closed bool
@@ -58,7 +59,13 @@ func (s *speaker) Write(codec AudioCodec, payload []byte) error {
 	s.meter.Packets++
 	s.meter.At = s.now()
 	s.sound.add(pcm)
-	if s.player != nil && !s.player.play(pcm) {
+	if s.player == nil {
+		return nil
+	}
+	if s.heard != nil {
+		s.heard(pcm)
+	}
+	if !s.player.play(pcm) {
 		s.meter.Dropped++
 	}
 	return nil
