@@ -134,7 +134,7 @@ func TestThumbnails(t *testing.T) {
 	}
 	for query, want := range map[string]image.Point{
 		"?width=32&height=32&method=crop":       image.Pt(32, 32),
-		"?width=30&height=30&method=scale":      image.Pt(45, 30),
+		"?width=30&height=30&method=scale":      image.Pt(48, 32),
 		"?width=640&height=480":                 image.Pt(300, 200),
 		"?width=96&height=96&animated=true":     image.Pt(144, 96),
 		"?width=999999999&height=1&method=crop": image.Pt(300, 1),
