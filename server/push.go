@@ -13,6 +13,7 @@ import (
 	"porchlight/server/dialguard"
 	"porchlight/server/mail"
 	"porchlight/server/matrix"
+	"porchlight/server/ntfy"
 	"porchlight/server/push"
 	"porchlight/server/syncv2"
 )
@@ -86,8 +87,8 @@ func (s *Server) isOurs(address string) bool {
 		}
 		ports[port] = true
 	}
-	for _, l := range s.listeners {
-		if tcp, ok := l.Addr().(*net.TCPAddr); ok {
+	for _, a := range s.Addrs() {
+		if tcp, ok := a.(*net.TCPAddr); ok {
 			ports[tcp.AddrPort().Port()] = true
 		}
 	}
@@ -108,6 +109,12 @@ func (s *Server) isOurs(address string) bool {
 		}
 	}
 	return false
+}
+
+// topics is the push gateway of this house, and the topics that it publishes to; all other
+// paths are next's.
+func (s *Server) topics(next http.Handler) *ntfy.Server {
+	return ntfy.New(ntfy.Config{PublicURL: s.Config.PublicURL, Next: next, Closing: s.closing, Now: s.Config.Now})
 }
 
 // unread shows the counts of package push to syncv2.

@@ -181,12 +181,14 @@ func (s *Server) doors() error {
 	if err != nil {
 		return fmt.Errorf("the page: %w", err)
 	}
+	topics := s.topics(page.Page)
+	page.Page = topics
 	handler, err := web.New(web.Config{
 		DB: s.DB, Auth: doorkeeper{s.Accounts}, Once: doorkeeper{s.Accounts}, Log: c.Log, Now: c.Now,
 		Seen:          doorkeeper{s.Accounts}.Seen,
 		RateLimitsOff: c.RateLimitsOff, TrustProxy: c.TrustProxy, OnInternalError: c.OnInternalError,
 		Fallback: s.pages(page.Page),
-	}, append(api.Routes(), page.Routes()...))
+	}, append(append(api.Routes(), page.Routes()...), topics.Routes()...))
 	if err != nil {
 		return fmt.Errorf("the table of operations: %w", err)
 	}
