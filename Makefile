@@ -13,7 +13,7 @@ SERVER  = bin/porchlight
 GOTEST  = go test -race -timeout 15m
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-all e2e bench cross check fuzz clean packages browser FORCE
+.PHONY: help run build test test-all e2e bench cross large check fuzz clean packages browser FORCE
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-9s %s\n", $$1, $$2 }'
@@ -30,7 +30,7 @@ $(SERVER): FORCE
 test: packages ## every quick test, with the race detector (under 15 minutes on two cores)
 	$(GOTEST) ./...
 
-test-all: test cross e2e ## test, then the long ones: cross-built binaries under qemu, browsers and other people's clients
+test-all: test cross large e2e ## test, then the long ones: cross-built binaries under qemu, browsers and other people's clients
 
 e2e: packages browser ## matrix-js-sdk and our own page in Chromium, matrix-nio, kill -9: against the real binary
 	go test -tags e2e -count=1 -timeout 30m ./server/e2e
@@ -43,6 +43,10 @@ bench: packages ## the benchmarks, last the table of what the house reaches (BEN
 cross: ## static binaries for linux/arm64, armv7, armv6 and amd64 in bin/, each started once under qemu
 	.ci/packages cross
 	.ci/cross
+
+large: ## the media store as a 32-bit process under qemu, with files of more than 3 GiB
+	.ci/packages cross
+	.ci/large
 
 check: packages ## gofmt, vet, staticcheck and the tests of the house's own rules (under two minutes)
 	.ci/check
