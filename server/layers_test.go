@@ -64,7 +64,7 @@ var house = map[string]room{
 	"server/history":   {ours: upTo("server/history")},
 	"server/ephemeral": {ours: upTo("server/ephemeral")},
 	"server/e2ee":      {ours: upTo("server/e2ee")},
-	"server/push":      {ours: upTo("server/push")},
+	"server/push":      {ours: upTo("server/push"), tests: []string{"server"}},
 
 	"server/notices": {ours: upTo("server/notices")},
 	"server/reports": {ours: upTo("server/reports")},
