@@ -34,7 +34,7 @@ func TestPageRings(t *testing.T) {
 // newPorchWithoutOwner starts a server on an empty data folder.
 func newPorchWithoutOwner(t *testing.T) *porch {
 	t.Helper()
-	p := &porch{t: t, data: filepath.Join(t.TempDir(), "data"), log: &lockedBuffer{}}
+	p := &porch{t: t, data: filepath.Join(t.TempDir(), "data"), log: &lockedBuffer{}, flags: quietFlags}
 	t.Cleanup(func() {
 		p.stop()
 		if t.Failed() {

@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -35,6 +36,15 @@ var binary string
 
 func TestMain(m *testing.M) {
 	os.Exit(func() int {
+		if name := os.Getenv(resolverName); name != "" {
+			address, err := resolve(name)
+			if err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				return 1
+			}
+			fmt.Println(address)
+			return 0
+		}
 		binary = os.Getenv("PORCHLIGHT_BIN")
 		if binary == "" {
 			folder, err := os.MkdirTemp("", "porchlight-e2e")
@@ -62,6 +72,9 @@ type porch struct {
 	data string
 	url  string // of the server that runs now
 
+	within []string // what the server's command stands behind; empty: nothing
+	flags  []string // of the server
+
 	cmd  *exec.Cmd
 	done chan struct{} // closed when all of its output has been read
 	log  *lockedBuffer
@@ -70,7 +83,16 @@ type porch struct {
 // newPorch makes a house with its owner and a guest, and starts its server.
 func newPorch(t *testing.T) *porch {
 	t.Helper()
-	p := &porch{t: t, data: filepath.Join(t.TempDir(), "data"), log: &lockedBuffer{}}
+	return newPorchAt(t, nil, quietFlags...)
+}
+
+// quietFlags switch off what all houses on one machine would quarrel about.
+var quietFlags = []string{"--listen", "127.0.0.1:0", "--listen-https", "", "--local-name", "", "--turn", "off"}
+
+// newPorchAt is newPorch with a server behind another command, and with its own flags.
+func newPorchAt(t *testing.T, within []string, flags ...string) *porch {
+	t.Helper()
+	p := &porch{t: t, data: filepath.Join(t.TempDir(), "data"), log: &lockedBuffer{}, within: within, flags: flags}
 	p.porchlight("setup", "--server-name", serverName, "--owner", owner, "--password", password)
 	p.porchlight("user", "add", guest, "--password", password)
 	t.Cleanup(func() {
@@ -97,14 +119,14 @@ func (p *porch) porchlight(args ...string) string {
 }
 
 // address is how the server names the port that it was given by the system.
-var address = regexp.MustCompile(`http://127\.0\.0\.1:\d+`)
+var address = regexp.MustCompile(`ready at (http://[0-9.]+:\d+)`)
 
 // start starts the server on a free port and waits until it says which.
 func (p *porch) start() {
 	p.t.Helper()
-	p.cmd = exec.Command(binary, "serve", "--data", p.data, "--server-name", serverName,
-		"--listen", "127.0.0.1:0", "--rate-limits", "off",
-		"--call-loopback", "--camera", "test", "--microphone", "test", "--loudspeaker", "meter")
+	command := append(append(slices.Clone(p.within), binary, "serve", "--data", p.data, "--server-name", serverName,
+		"--rate-limits", "off", "--call-loopback", "--camera", "test", "--microphone", "test", "--loudspeaker", "meter"), p.flags...)
+	p.cmd = exec.Command(command[0], command[1:]...)
 	reader, writer, err := os.Pipe()
 	if err != nil {
 		p.t.Fatal(err)
@@ -124,9 +146,9 @@ func (p *porch) start() {
 		found := false
 		for lines := bufio.NewScanner(reader); lines.Scan(); {
 			fmt.Fprintln(p.log, lines.Text())
-			if url := address.FindString(lines.Text()); url != "" && !found {
+			if url := address.FindStringSubmatch(lines.Text()); url != nil && !found {
 				found = true
-				urls <- url
+				urls <- url[1]
 			}
 		}
 	}()
