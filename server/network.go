@@ -45,8 +45,9 @@ const AutoName = "auto"
 // turnSecretSize is the size of the secret of TURN credentials in bytes.
 const turnSecretSize = 32
 
-// settleTime is how long a greeting waits for the board to have its name.
-const settleTime = 2 * time.Second
+// settleTime is how long a greeting waits for the board to have its name: probing takes one
+// second, and some three if two boards begin at once.
+const settleTime = 4 * time.Second
 
 var (
 	authoritySetting  = setup.NewSetting("certificate_authority", discovery.Stored{})
