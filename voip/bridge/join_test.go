@@ -50,28 +50,8 @@ func TestBothHalves(t *testing.T) {
 	front := start("@front:house", call.Config{Role: call.Caller, PartyID: "front", Invitee: "@back:house"})
 	back := start("@back:house", call.Config{Role: call.Callee, PartyID: "back"})
 	sent := make(chan string, 64)
-	wire := func(from, to *agent, sender matrix.UserID) {
-		from.send = func(c call.Content) {
-			raw, err := json.Marshal(c)
-			if err != nil {
-				t.Error(err)
-			}
-			parsed, err := call.Parse(c.EventType(), raw)
-			if err != nil {
-				t.Error(err)
-			}
-			sent <- c.EventType()
-			for _, a := range []*agent{from, to} { // the echo too
-				a.inputs <- call.Event{Sender: sender, Content: parsed}
-			}
-			if c.EventType() == call.TypeInvite {
-				to.inputs <- call.CaughtUp{}
-				to.inputs <- call.Accept{}
-			}
-		}
-	}
-	wire(front, back, "@front:house")
-	wire(back, front, "@back:house")
+	wire(t, front, back, "@front:house", sent)
+	wire(t, back, front, "@back:house", sent)
 	up := make(chan struct{}, 2)
 	front.established = func() { up <- struct{}{} }
 	back.established = front.established
@@ -98,6 +78,29 @@ func TestBothHalves(t *testing.T) {
 	for _, kind := range []string{call.TypeInvite, call.TypeAnswer, call.TypeSelectAnswer, call.TypeCandidates} {
 		if !seen[kind] {
 			t.Errorf("no %s among %v", kind, seen)
+		}
+	}
+}
+
+// wire lets one agent's events reach the other and itself, as a room does, and notes
+// their types.
+func wire(t *testing.T, from, to *agent, sender matrix.UserID, sent chan<- string) {
+	from.send = func(c call.Content) {
+		raw, err := json.Marshal(c)
+		if err != nil {
+			t.Error(err)
+		}
+		parsed, err := call.Parse(c.EventType(), raw)
+		if err != nil {
+			t.Error(err)
+		}
+		sent <- c.EventType()
+		for _, a := range []*agent{from, to} { // the echo too
+			a.inputs <- call.Event{Sender: sender, Content: parsed}
+		}
+		if c.EventType() == call.TypeInvite {
+			to.inputs <- call.CaughtUp{}
+			to.inputs <- call.Accept{}
 		}
 	}
 }
