@@ -80,6 +80,7 @@ func (s *Server) panel() (*panel.Panel, error) {
 	}
 	if s.board != nil {
 		c.BoardUser, c.About = s.BoardUser(), s.BoardAbout
+		c.Ring = s.Ring
 		c.Calls = func() any { return append([]agent.CallStatus{}, s.BoardStatus()...) } // [], never null
 	}
 	return panel.New(c)

@@ -13,6 +13,7 @@ import (
 	"porchlight/voip/agent"
 	"porchlight/voip/bridge"
 	"porchlight/voip/device"
+	"porchlight/voip/gpio"
 )
 
 // boardRoom is the direct room of the owner and the board.
@@ -23,6 +24,7 @@ type board struct {
 	devices *device.Board
 	bridge  *bridge.Bridge
 	agent   *agent.Agent
+	pins    *gpio.Lines
 }
 
 // openBoard makes the board's user and all that it needs to take calls.
@@ -34,31 +36,46 @@ func (s *Server) openBoard(ctx context.Context) error {
 	if err := s.ensureBoardUser(ctx); err != nil {
 		return fmt.Errorf("the board's user: %w", err)
 	}
+	log := s.Config.Log.With("part", "board")
+	s.boardSettings = agent.NewStore(s.DB, agent.DefaultSettings(c.AnswerAfter), log)
+	if err := s.boardSettings.Load(ctx); err != nil {
+		return fmt.Errorf("the board's settings: %w", err)
+	}
 	if s.Config.dataOnly {
 		return nil
 	}
-	log := s.Config.Log.With("part", "board")
+	pins, err := gpio.Open(c.Pins)
+	if err != nil {
+		return fmt.Errorf("the board's pins: %w", err)
+	}
 	devices, err := device.New(device.Config{
 		Camera: c.Camera, Microphone: c.Microphone, Loudspeaker: c.Loudspeaker,
-		Width: c.Width, Height: c.Height, FPS: c.FPS, Bitrate: c.Bitrate, Log: log, Now: s.Config.Now,
+		Width: c.Width, Height: c.Height, FPS: c.FPS, Bitrate: c.Bitrate, Live: s.boardLight(pins), Log: log, Now: s.Config.Now,
 	})
 	if err != nil {
+		pins.Close()
 		return fmt.Errorf("camera, microphone and loudspeaker: %w", err)
 	}
 	calls, err := bridge.New(bridge.Config{
 		Media: devices, Port: c.CallPort, Loopback: c.Loopback, VideoBitrate: c.Bitrate, Log: log, Now: s.Config.Now,
 	})
 	if err != nil {
+		pins.Close()
 		return fmt.Errorf("the port for calls: %w", err)
 	}
-	s.board = &board{devices: devices, bridge: calls}
-	s.board.agent = agent.New(agent.Config{
-		House: &boardHouse{s: s}, Bridge: boardBridge{calls}, Self: s.BoardUser(),
-		AnswerAfter: c.AnswerAfter, About: devices.Describe(), Log: log, Now: s.Config.Now,
-	})
+	s.board = &board{devices: devices, bridge: calls, pins: pins}
+	conf := agent.Config{
+		House: &boardHouse{s: s}, Bridge: boardBridge{calls}, Self: s.BoardUser(), Devices: boardDevices{devices},
+		Settings: s.boardSettings, About: devices.Describe(), Log: log, Now: s.Config.Now,
+	}
+	if pins.HasDoor() {
+		conf.Door = pins
+	}
+	s.board.agent = agent.New(conf)
 	s.runs("devices", devices.Run)
 	s.runs("calls", calls.Run)
 	s.runs("board", s.board.agent.Run)
+	s.runs("pins", s.runPins)
 	return nil
 }
 

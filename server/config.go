@@ -18,6 +18,7 @@ import (
 	"porchlight/server/mail"
 	"porchlight/server/matrix"
 	"porchlight/server/roomver"
+	"porchlight/voip/gpio"
 )
 
 // Config says what house to run. The zero value of each field is its default.
@@ -107,6 +108,8 @@ type BoardConfig struct {
 	Loopback bool
 	// Camera, Microphone and Loudspeaker choose devices; empty: "auto".
 	Camera, Microphone, Loudspeaker string
+	// Pins are the lines of the ring button, the light and the door's relay.
+	Pins BoardPins
 	// Width, Height in pixels, FPS and Bitrate in bits per second of the picture; 0: the
 	// default of voip/device.
 	Width, Height, FPS, Bitrate int
@@ -115,6 +118,7 @@ type BoardConfig struct {
 // What the configuration is made of that others define; the commands import only this
 // package.
 type (
+	BoardPins    = gpio.Config
 	MailConfig   = mail.Config
 	MailSecurity = mail.Security
 	Contact      = clientapi.Contact

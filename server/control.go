@@ -32,6 +32,11 @@ type Order struct {
 	Uses       uint32        `json:"uses,omitempty"`    // 0: any number
 	Life       time.Duration `json:"life_ns,omitempty"` // 0: for ever
 	Repair     bool          `json:"repair,omitempty"`  // of "check"
+	Setting    string        `json:"setting,omitempty"` // of the board
+	Value      string        `json:"value,omitempty"`
+	Confirm    string        `json:"confirm,omitempty"` // words that switching a setting off may take
+	People     []string      `json:"people,omitempty"`  // of "ring": names or user IDs; none: the ring list
+	Mode       string        `json:"mode,omitempty"`    // of "ring": "all" or "turn"
 	Media      string        `json:"media,omitempty"`   // a content URI
 	Release    bool          `json:"release,omitempty"` // of "media quarantine": end it
 	Report     uint64        `json:"report,omitempty"`  // a report's number

@@ -34,6 +34,10 @@ func (s *Server) Do(ctx context.Context, o Order) ([]string, error) {
 		"media list":       s.orderMediaList,
 		"media quarantine": s.orderMediaQuarantine,
 		"media delete":     s.orderMediaDelete,
+		"ring":             s.orderRing,
+		"board get":        s.orderBoardGet,
+		"board set":        s.orderBoardSet,
+		"board unset":      s.orderBoardUnset,
 		"check":            s.orderCheck,
 		"identity":         s.orderIdentity,
 	}

@@ -26,6 +26,7 @@ import (
 	"porchlight/server/setup"
 	"porchlight/server/syncv2"
 	"porchlight/server/web"
+	"porchlight/voip/agent"
 )
 
 // Server is the whole house. Its keepers are exported for the commands and the tests.
@@ -45,14 +46,16 @@ type Server struct {
 	Reports   *reports.Keeper
 	Handler   http.Handler // all doors
 	board     *board       // nil: there is none
-	closing   chan struct{}
-	closeOnce sync.Once
-	ready     chan struct{} // closed once the doors are open
-	network   network
-	listeners []net.Listener // HTTP
-	secure    []net.Listener // HTTPS
-	control   net.Listener   // a Unix socket in the data folder
-	runners   []runner
+	// boardSettings is there also while the house does not run; nil: there is no board.
+	boardSettings *agent.Store
+	closing       chan struct{}
+	closeOnce     sync.Once
+	ready         chan struct{} // closed once the doors are open
+	network       network
+	listeners     []net.Listener // HTTP
+	secure        []net.Listener // HTTPS
+	control       net.Listener   // a Unix socket in the data folder
+	runners       []runner
 }
 
 // runner is a part that runs until its context ends.
@@ -128,7 +131,6 @@ func (s *Server) keepers(ctx context.Context) (err error) {
 	s.Reports = reports.New(reports.Config{DB: s.DB, Now: c.Now, Witness: s})
 	s.Rooms.AddWitness(s.Notices)
 	s.Rooms.AddWitness(mover{s})
-	s.Rooms.AddWitness(mover{s})
 	s.Accounts.AddUserWitness(s.Notices) // before the rooms, which make the user leave
 	s.Accounts.AddUserWitness(s.Rooms)
 	s.Rooms.AddWitness(s.Ephemeral)
@@ -202,6 +204,7 @@ func (s *Server) Close() error {
 	var err error
 	if s.board != nil {
 		err = errors.Join(s.board.bridge.Close(), s.board.devices.Close())
+		s.board.pins.Close()
 	}
 	return errors.Join(err, s.Media.Close(), s.DB.Close())
 }

@@ -28,6 +28,8 @@ type cli struct {
 	Token   tokenCmd   `cmd:"" help:"Registration tokens: add, list, remove."`
 	Report  reportCmd  `cmd:"" help:"What users report as inappropriate: list, remove."`
 	Media   mediaCmd   `cmd:"" help:"Uploads: list, quarantine, delete."`
+	Ring    ringCmd    `cmd:"" help:"Have the board call the people of its ring list, as its button does."`
+	Board   boardCmd   `cmd:"" help:"The board's settings: get, set, unset."`
 	Backup  backupCmd  `cmd:"" help:"Write everything into one file, while the house goes on."`
 	Restore restoreCmd `cmd:"" help:"Fill an empty data folder from a backup."`
 	Check   checkCmd   `cmd:"" help:"Read everything and say what is wrong with it."`

@@ -41,6 +41,8 @@ type nameFlag struct {
 
 // boardFlags are about the board's own user and devices.
 type boardFlags struct {
+	pinFlags
+
 	Board       string        `help:"Whether the board can be called: on or off." enum:"on,off" default:"on"`
 	BoardUser   string        `help:"Name of the board's user." default:"porch" placeholder:"NAME"`
 	BoardName   string        `help:"Display name of the board's user." default:"Porch" placeholder:"TEXT"`
@@ -62,7 +64,7 @@ func (b boardFlags) config() (server.BoardConfig, error) {
 	c := server.BoardConfig{
 		Off: b.Board == "off", User: b.BoardUser, Name: b.BoardName, Avatar: b.BoardAvatar, AnswerAfter: b.AnswerAfter,
 		CallPort: b.CallPort, Loopback: b.Loopback, Camera: b.Camera, Microphone: b.Microphone, Loudspeaker: b.Loudspeaker,
-		Width: b.Width, Height: b.Height, FPS: b.FPS, Bitrate: b.Bitrate,
+		Width: b.Width, Height: b.Height, FPS: b.FPS, Bitrate: b.Bitrate, Pins: b.pinFlags.config(),
 	}
 	for _, s := range b.Allow {
 		user, err := matrix.ParseUserID(s)

@@ -1,6 +1,7 @@
 package panel
 
 import (
+	"context"
 	"net/http"
 	"strings"
 	"time"
@@ -14,6 +15,12 @@ import (
 
 // maxClaimBody is the largest claim in bytes.
 const maxClaimBody = 4 << 10
+
+// maxRingBody is the largest request to ring in bytes.
+const maxRingBody = 8 << 10
+
+// maxRingTimeout is the longest that one person is rung.
+const maxRingTimeout = 5 * time.Minute
 
 // Config is what a Panel is made of. The functions may be called from any goroutine, and
 // those that are nil have nothing to tell.
@@ -32,9 +39,14 @@ type Config struct {
 	BoardUser    matrix.UserID   // empty: there is no board
 	Calls        func() any      // the board's calls, as JSON shows them
 	About        func() []string // what the board has, in plain sentences
+	Ring         RingFunc        // has the board ring people
 	// OwnerMade is called in the transaction that makes the owner; its error undoes all.
 	OwnerMade func(tx *kv.WriteTx, owner matrix.UserID) error
 }
+
+// RingFunc has the board ring people, or those of its ring list if there are none, in a
+// mode ("all" or "turn") or as set. The error is for whoever asked.
+type RingFunc func(ctx context.Context, people []matrix.UserID, mode string, timeout time.Duration) error
 
 // Panel answers for the page and its operations.
 type Panel struct {
@@ -62,6 +74,7 @@ func (p *Panel) Routes() []web.Route {
 		{Op: "porchlightInfo", Method: http.MethodGet, Path: "/_porchlight/info", Access: web.Optional, Handler: web.Read(p.info)},
 		{Op: "porchlightClaim", Method: http.MethodPost, Path: "/_porchlight/claim", Access: web.Anyone, RateLimited: true, Limit: web.Login, MaxBody: maxClaimBody, Handler: web.Plain(p.claim)},
 		{Op: "porchlightStatus", Method: http.MethodGet, Path: "/_porchlight/status", Access: web.User, Handler: web.Plain(p.status)},
+		{Op: "porchlightRing", Method: http.MethodPost, Path: "/_porchlight/ring", Access: web.User, RateLimited: true, MaxBody: maxRingBody, Handler: web.Plain(p.ring)},
 	}
 }
 
@@ -191,4 +204,26 @@ func (p *Panel) status(c *web.Call, _ web.Empty) (out statusOut, err error) {
 		out.About = p.About()
 	}
 	return out, nil
+}
+
+type ringIn struct {
+	People []matrix.UserID `json:"people"` // none: the ring list
+	// Mode is "all" or "turn"; empty: as set.
+	Mode    string `json:"mode"`
+	Timeout int64  `json:"timeout"` // milliseconds for each; 0: as set
+}
+
+// ring is the door's button for the owner's own automations.
+func (p *Panel) ring(c *web.Call, in ringIn) (web.Empty, error) {
+	switch {
+	case !c.Owner:
+		return web.Empty{}, matrix.Forbidden("only the owner of the house may have the board ring")
+	case p.Ring == nil:
+		return web.Empty{}, matrix.NotFound("there is no board that could ring")
+	case in.Mode != "" && in.Mode != "all" && in.Mode != "turn":
+		return web.Empty{}, matrix.InvalidParam("the mode is all or turn")
+	case in.Timeout < 0 || in.Timeout > maxRingTimeout.Milliseconds():
+		return web.Empty{}, matrix.InvalidParam("the timeout is out of range: milliseconds, up to five minutes")
+	}
+	return web.Empty{}, p.Ring(c.Ctx, in.People, in.Mode, time.Duration(in.Timeout)*time.Millisecond)
 }

@@ -208,3 +208,31 @@ func TestStatusWithoutBoard(t *testing.T) {
 		{Name: "status", Who: "owner", Method: "GET", Path: "/_porchlight/status", Status: 200, Want: `{"calls": [], "about": []}`},
 	})
 }
+
+func TestRing(t *testing.T) {
+	s := servertest.New(t, withBoard)
+	s.User("owner")
+	s.User("bob")
+	ring := func(name, who, body string, code int, errcode string) servertest.Case {
+		c := servertest.Case{Name: name, Who: who, Method: "POST", Path: "/_porchlight/ring", Body: body, Status: code, Errcode: errcode}
+		if code == 200 {
+			c.Changes = servertest.Any // the rooms with those who are called
+		}
+		return c
+	}
+	s.Run(t, []servertest.Case{
+		ring("by nobody", "", `{}`, 401, "M_MISSING_TOKEN"),
+		ring("by another", "bob", `{}`, 403, "M_FORBIDDEN"),
+		ring("bad mode", "owner", `{"mode":"loud"}`, 400, "M_INVALID_PARAM"),
+		ring("bad timeout", "owner", `{"timeout":-1}`, 400, "M_INVALID_PARAM"),
+		ring("bad person", "owner", `{"people":["bob"]}`, 400, "M_INVALID_PARAM"),
+		ring("the ring list", "owner", `{}`, 200, ""),
+		ring("at once again", "owner", `{}`, 429, "M_LIMIT_EXCEEDED"),
+	})
+}
+
+func TestRingWithoutBoard(t *testing.T) {
+	servertest.New(t).Run(t, []servertest.Case{
+		{Name: "ring", Who: "owner", Method: "POST", Path: "/_porchlight/ring", Body: `{}`, Status: 404, Errcode: "M_NOT_FOUND"},
+	})
+}

@@ -15,8 +15,9 @@ const (
 	settle = 25 * time.Millisecond
 	// look is how often a button is looked at though nothing was heard of it.
 	look = time.Second
-	// MinPulse and MaxPulse bound how long the door's relay is on.
+	// MinPulse is the least time for which the door's relay is on.
 	MinPulse = 100 * time.Millisecond
+	// MaxPulse is the most.
 	MaxPulse = 30 * time.Second
 )
 

@@ -1,0 +1,139 @@
+package server_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"porchlight/kv"
+	"porchlight/kv/kvtest"
+	"porchlight/server"
+	"porchlight/server/matrix"
+	"porchlight/server/servertest"
+)
+
+// boardHouse is a house with a board of test devices.
+func boardHouse(t *testing.T) *servertest.Server {
+	return servertest.New(t, func(c *server.Config) {
+		c.Board = server.BoardConfig{Camera: "test", Microphone: "test", Loudspeaker: "meter", Loopback: true}
+	})
+}
+
+// TestRingReachesPeople: the button's order makes the board call the owner and a person
+// whom it has never met, sends them a picture, and tells them of a missed ring.
+func TestRingReachesPeople(t *testing.T) {
+	s := boardHouse(t)
+	owner, bob := s.User("owner"), s.User("bob")
+	kvtest.Update(t, s.DB, func(tx *kv.WriteTx) error { return s.MakeOwner(tx, owner.ID) })
+	if _, err := s.Do(t.Context(), server.Order{Do: "ring", People: []string{"owner", "bob"}, Life: 5 * time.Second}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Do(t.Context(), server.Order{Do: "ring"}); !matrix.IsCode(err, "M_LIMIT_EXCEEDED") {
+		t.Errorf("a second ring: %v", err)
+	}
+	seen := timeline(t, s, owner.Token, "nobody answered")
+	all := strings.Join(seen, "\n")
+	for _, want := range []string{"m.call.invite  " + string(owner.ID), "Somebody rings. mxc://", "m.call.hangup", "nobody answered. mxc://"} {
+		if !strings.Contains(all, want) {
+			t.Errorf("the owner did not see %q:\n%s", want, all)
+		}
+	}
+	r := s.Ask(t.Context(), bob.Token, "GET", "/_matrix/client/v3/sync", http.NoBody)
+	if !strings.Contains(string(r.Body), `"invite":{"!`) {
+		t.Errorf("bob was not invited: %s", r.Body)
+	}
+}
+
+// timeline syncs until an event has certain words in its body, and returns all events as
+// type, body, URL and invitee.
+func timeline(t *testing.T, s *servertest.Server, token, until string) (seen []string) {
+	t.Helper()
+	since := ""
+	for deadline := time.Now().Add(30 * time.Second); !strings.Contains(strings.Join(seen, "\n"), until); {
+		if time.Now().After(deadline) {
+			t.Fatalf("there was nothing like %q, only %q", until, seen)
+		}
+		var sync struct {
+			Next  string `json:"next_batch"`
+			Rooms struct {
+				Join map[string]struct {
+					Timeline struct {
+						Events []struct {
+							Type    string
+							Content struct {
+								Body, URL string
+								Invitee   matrix.UserID
+							}
+						}
+					}
+				}
+			}
+		}
+		r := s.Ask(t.Context(), token, "GET", "/_matrix/client/v3/sync?timeout=1000"+since, http.NoBody)
+		if err := json.Unmarshal(r.Body, &sync); err != nil {
+			t.Fatal(err)
+		}
+		since = "&since=" + sync.Next
+		for _, room := range sync.Rooms.Join {
+			for _, e := range room.Timeline.Events {
+				seen = append(seen, e.Type+" "+e.Content.Body+" "+e.Content.URL+string(e.Content.Invitee))
+			}
+		}
+	}
+	return seen
+}
+
+// TestBoardSettings: by the command line and by the control room.
+func TestBoardSettings(t *testing.T) {
+	s := boardHouse(t)
+	owner := s.User("owner")
+	kvtest.Update(t, s.DB, func(tx *kv.WriteTx) error { return s.MakeOwner(tx, owner.ID) })
+	do := func(o server.Order, want string) {
+		t.Helper()
+		lines, err := s.Do(t.Context(), o)
+		got := strings.Join(lines, "\n")
+		if err != nil {
+			got = err.Error()
+		}
+		if !strings.Contains(got, want) {
+			t.Errorf("%+v gives %q, want %q", o, got, want)
+		}
+	}
+	do(server.Order{Do: "board set", Setting: "ring_mode", Value: "turn"}, `ring_mode is "turn" now`)
+	do(server.Order{Do: "board get", Setting: "ring_mode"}, "turn")
+	do(server.Order{Do: "board set", Setting: "ring_mode", Value: "loud"}, "all or turn")
+	do(server.Order{Do: "board set", Setting: "privacy_tone", Value: "off"}, "confirms in these words")
+	do(server.Order{Do: "board unset", Setting: "ring_mode"}, `ring_mode is "all" now`)
+	do(server.Order{Do: "board get"}, "* was set")
+	do(server.Order{Do: "board get", Setting: "volume"}, "there is no setting")
+	do(server.Order{Do: "ring", People: []string{"nobody"}}, "there is no account")
+
+	var in struct {
+		Rooms []string `json:"joined_rooms"`
+	}
+	owner.Must("GET", "v3/joined_rooms", "", &in)
+	set := func(content string) {
+		t.Helper()
+		owner.Must("PUT", "v3/rooms/"+in.Rooms[0]+"/state/local.porchlight.board/ring_timeout", content, nil)
+	}
+	set(`{"value":"2h"}`)
+	timeline(t, s, owner.Token, "The setting was not taken: ring_timeout: 2h0m0s is out of range")
+	set(`{"value":"33s"}`)
+	timeline(t, s, owner.Token, `ring_timeout is "33s" now.`)
+	do(server.Order{Do: "board get", Setting: "ring_timeout"}, "33s")
+
+	dir := quiet(t.TempDir())
+	for _, o := range []server.Order{
+		{Do: "board set", Setting: "ring_timeout", Value: "20s"}, {Do: "board get", Setting: "ring_timeout"},
+	} {
+		lines, err := server.Ask(t.Context(), dir, o)
+		if err != nil || !strings.Contains(lines[0], "20s") {
+			t.Errorf("while the house does not run, %+v gives %q, %v", o, lines, err)
+		}
+	}
+	if _, err := server.Ask(t.Context(), dir, server.Order{Do: "ring"}); err == nil || !strings.Contains(err.Error(), "does not run") {
+		t.Errorf("while the house does not run, ring gives %v", err)
+	}
+}
