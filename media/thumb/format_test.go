@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"hash/crc32"
 	"image"
 	"image/color"
@@ -303,7 +302,7 @@ func FuzzInspect(f *testing.F) {
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		info, err := Inspect(bytes.NewReader(raw))
 		if err == nil && (info.Width <= 0 || info.Height <= 0 || info.Width*info.Height > MaxPixels || len(info.Type) < len("image/x")) {
-			t.Error(fmt.Sprintf("%+v", info))
+			t.Errorf("%+v", info)
 		}
 	})
 }

@@ -289,10 +289,6 @@ func filter(f string) func(*syncv2.Request) {
 	return func(r *syncv2.Request) { r.Filter = f }
 }
 
-func timeout(d time.Duration) func(*syncv2.Request) {
-	return func(r *syncv2.Request) { r.Timeout = d }
-}
-
 func stateAfter(r *syncv2.Request) { r.UseStateAfter = true }
 
 func fullState(r *syncv2.Request) { r.FullState = true }
