@@ -25,9 +25,7 @@ func transfer(t *testing.T, s *servertest.Server, who, method, path string, head
 	for name, value := range headers {
 		r.Header.Set(name, value)
 	}
-	w := httptest.NewRecorder()
-	s.Handler.ServeHTTP(w, r)
-	return w
+	return s.Serve(t, r)
 }
 
 const (

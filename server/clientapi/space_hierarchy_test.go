@@ -1,8 +1,11 @@
 package clientapi_test
 
 import (
+	"sync/atomic"
 	"testing"
+	"time"
 
+	"porchlight/server"
 	"porchlight/server/servertest"
 )
 
@@ -15,7 +18,9 @@ func child(space, room, content string) servertest.Case {
 }
 
 func TestSpaceHierarchy(t *testing.T) {
-	s := servertest.New(t)
+	var clock atomic.Int64 // children without an order follow by time, so no two may have the same
+	clock.Store(time.Now().UnixMilli())
+	s := servertest.New(t, func(c *server.Config) { c.Now = func() time.Time { return time.UnixMilli(clock.Add(1)) } })
 	const path = "v1/rooms/{space}/hierarchy"
 	walk := func(name, who, query string, status int, errcode, want string) servertest.Case {
 		return servertest.Case{Name: name, Who: who, Method: "GET", Path: path + query, Status: status, Errcode: errcode, Want: want}

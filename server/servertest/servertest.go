@@ -221,13 +221,20 @@ func (s *Server) AskIn(ctx context.Context, t testing.TB, token, method, path st
 	if token != "" {
 		r.Header.Set("Authorization", "Bearer "+token)
 	}
+	w := s.Serve(t, r)
+	return &Response{Status: w.Code, Header: w.Header(), Body: w.Body.Bytes()}
+}
+
+// Serve is AskIn for a request with headers of its own.
+func (s *Server) Serve(t testing.TB, r *http.Request) *httptest.ResponseRecorder {
+	t.Helper()
+	path := r.URL.EscapedPath()
 	w := httptest.NewRecorder()
 	s.Handler.ServeHTTP(w, r)
-	answer := &Response{Status: w.Code, Header: w.Header(), Body: w.Body.Bytes()}
 	if _, isBenchmark := t.(*testing.B); !isBenchmark {
-		s.check(t, method, r.URL.EscapedPath(), answer)
+		s.check(t, r.Method, path, &Response{Status: w.Code, Header: w.Header(), Body: w.Body.Bytes()})
 	}
-	return answer
+	return w
 }
 
 // Do sends a request as this user; variables in path and body are filled in.
