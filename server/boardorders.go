@@ -151,6 +151,12 @@ type boardDevices struct{ *device.Board }
 // Snapshot implements agent.Devices.
 func (d boardDevices) Snapshot(ctx context.Context) (agent.Picture, error) {
 	data, width, height, err := d.Board.Snapshot(ctx)
+	switch {
+	case errors.Is(err, device.ErrUnsupported):
+		err = errors.New("there is no camera that gives single pictures")
+	case errors.Is(err, device.ErrBusy):
+		err = errors.New("the camera gives its pictures to a call")
+	}
 	return agent.Picture{JPEG: data, Width: width, Height: height}, err
 }
 

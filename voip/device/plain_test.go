@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"image"
 	"image/jpeg"
 	"math"
 	"sync"
@@ -236,5 +237,33 @@ func TestDucking(t *testing.T) {
 		if step := int(block[i-1]) - int(block[i]); step < 0 || step > 20 {
 			t.Fatalf("the gain jumps by %d at %d", step, i)
 		}
+	}
+}
+
+// A camera that gives nothing but H.264 takes single pictures while nobody watches.
+func TestStillPicture(t *testing.T) {
+	var file bytes.Buffer
+	if err := jpeg.Encode(&file, image.NewGray(image.Rect(0, 0, 64, 48)), nil); err != nil {
+		t.Fatal(err)
+	}
+	var live []bool
+	taken := file.Bytes()
+	b := &Board{cfg: Config{Live: func(on bool) { live = append(live, on) }}, video: &feed{name: "camera"}}
+	ctx := context.Background()
+	if _, _, _, err := b.Snapshot(ctx); !errors.Is(err, ErrUnsupported) {
+		t.Error("without the program:", err)
+	}
+	b.still = func(context.Context) ([]byte, error) { return taken, nil }
+	data, w, h, err := b.Snapshot(ctx)
+	if err != nil || w != 64 || h != 48 || !bytes.Equal(data, taken) || len(live) != 2 || !live[0] || live[1] {
+		t.Errorf("%d bytes, %d×%d, %v; the light went %v", len(data), w, h, err, live)
+	}
+	taken = []byte("no picture")
+	if _, _, _, err := b.Snapshot(ctx); err == nil {
+		t.Error("what is no JPEG was taken for one")
+	}
+	b.video.running = &feedRun{done: make(chan struct{})}
+	if _, _, _, err := b.Snapshot(ctx); !errors.Is(err, ErrBusy) {
+		t.Error("in a call:", err)
 	}
 }
