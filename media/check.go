@@ -37,7 +37,7 @@ func (k *Keeper) Repair(ctx context.Context) (removed int, err error) {
 	}
 	gone := map[blobID]bool{}
 	for p := range all {
-		if used[p] || uploading[p.id] {
+		if _, busy := uploading[p.id]; busy || used[p] {
 			continue
 		}
 		if err := k.blobs.removeFrom(ctx, p.volume, p.id); err != nil && !errors.Is(err, errNoVolume) {

@@ -106,11 +106,20 @@ func TestTooManyUploadsAtOnce(t *testing.T) {
 	f := setUp(t)
 	r, w := io.Pipe()
 	var all []chan error
-	for range maxUploading {
+	for i := range maxUploading {
+		user := alice
+		if i >= maxUploadingOne {
+			user = bob
+		}
+		if i == maxUploadingOne {
+			if err := f.tryUpload(alice, []byte("one more")); !matrix.IsCode(err, "M_LIMIT_EXCEEDED") {
+				t.Errorf("more than one user may have: %v", err)
+			}
+		}
 		begun, done := make(chan struct{}), make(chan error)
 		first := true
 		go func() {
-			_, err := f.k.Upload(t.Context(), alice, "", "", readerFunc(func(p []byte) (int, error) {
+			_, err := f.k.Upload(t.Context(), user, "", "", readerFunc(func(p []byte) (int, error) {
 				if first {
 					close(begun)
 					first = false
@@ -122,7 +131,7 @@ func TestTooManyUploadsAtOnce(t *testing.T) {
 		<-begun
 		all = append(all, done)
 	}
-	if err := f.tryUpload(alice, []byte("one more")); !matrix.IsCode(err, "M_LIMIT_EXCEEDED") {
+	if err := f.tryUpload("@carol:example.org", []byte("one more")); !matrix.IsCode(err, "M_LIMIT_EXCEEDED") {
 		t.Errorf("%v", err)
 	}
 	if err := w.Close(); err != nil {

@@ -33,6 +33,9 @@ const (
 	maxMediaID = 255
 	// maxUploading is how many uploads go on at once; each needs batchBytes of memory.
 	maxUploading = 32
+	// maxUploadingOne is how many of them may be one user's: who sends slowly on purpose
+	// must not keep the others out.
+	maxUploadingOne = 16
 	// busyRetry is what those are told who come when there are more.
 	busyRetry = 2 * time.Second
 )
@@ -85,9 +88,9 @@ type Keeper struct {
 	fetching fetching
 
 	mu        sync.Mutex
-	uploading map[blobID]bool // contents that no row leads to yet
-	held      int             // backups that go on
-	postponed []place         // what is to be removed after them
+	uploading map[blobID]matrix.UserID // contents that no row leads to yet
+	held      int                      // backups that go on
+	postponed []place                  // what is to be removed after them
 }
 
 type itemKey struct {
@@ -169,7 +172,7 @@ func New(c Config) (*Keeper, error) {
 		blobs:     &blobs{volumes: v},
 		drawing:   newDrawing(),
 		fetching:  newFetching(),
-		uploading: map[blobID]bool{},
+		uploading: map[blobID]matrix.UserID{},
 	}
 	if err := k.countUsage(context.Background()); err != nil {
 		return nil, errors.Join(err, v.close())
@@ -248,7 +251,7 @@ func (k *Keeper) store(ctx context.Context, item Item, body io.Reader, also func
 	if err != nil {
 		return Item{}, err
 	}
-	stored, err := k.keep(ctx, counted)
+	stored, err := k.keep(ctx, item.Uploader, counted)
 	if err != nil {
 		return Item{}, err
 	}
@@ -281,17 +284,30 @@ type stored struct {
 	sum   [sha256.Size]byte
 }
 
-// keep writes a content. settle has to follow.
-func (k *Keeper) keep(ctx context.Context, body io.Reader) (stored, error) {
+// begin takes a number for a content. The error is M_LIMIT_EXCEEDED if too many are being
+// uploaded.
+func (k *Keeper) begin(uploader matrix.UserID) (blobID, error) {
 	id := k.blobs.newID(k.Now().UnixNano())
 	k.mu.Lock()
-	busy := len(k.uploading) >= maxUploading
-	if !busy {
-		k.uploading[id] = true
+	defer k.mu.Unlock()
+	own := 0
+	for _, other := range k.uploading {
+		if other == uploader && uploader != "" {
+			own++
+		}
 	}
-	k.mu.Unlock()
-	if busy {
-		return stored{}, matrix.LimitExceeded(busyRetry)
+	if len(k.uploading) >= maxUploading || own >= maxUploadingOne {
+		return 0, matrix.LimitExceeded(busyRetry)
+	}
+	k.uploading[id] = uploader
+	return id, nil
+}
+
+// keep writes a content; uploader is empty for the house itself. settle has to follow.
+func (k *Keeper) keep(ctx context.Context, uploader matrix.UserID, body io.Reader) (stored, error) {
+	id, err := k.begin(uploader)
+	if err != nil {
+		return stored{}, err
 	}
 	hash := sha256.New()
 	counted := &counter{r: body}

@@ -207,14 +207,14 @@ func TestACrashLeavesNoHalfUpload(t *testing.T) {
 		kept = f.upload(noise(chunkBytes+1), "", "")
 		// As a crash between the content and its item leaves it, and one amid the content.
 		for _, n := range []int{10, chunkBytes * 9} {
-			if _, err := f.k.keep(t.Context(), bytes.NewReader(noise(n))); err != nil {
+			if _, err := f.k.keep(t.Context(), alice, bytes.NewReader(noise(n))); err != nil {
 				t.Fatal(err)
 			}
 		}
 	})
 	t.Run("after", func(t *testing.T) {
 		f := openAt(t, folder, 8<<20)
-		busy, err := f.k.keep(t.Context(), strings.NewReader("busy")) // an upload that is under way stays
+		busy, err := f.k.keep(t.Context(), alice, strings.NewReader("busy")) // an upload that is under way stays
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -176,7 +176,7 @@ func (k *Keeper) keepThumb(ctx context.Context, key thumbKey, kind string, small
 	if err := k.spare(ctx); err != nil {
 		return nil // it is made again next time
 	}
-	s, err := k.keep(ctx, bytes.NewReader(small))
+	s, err := k.keep(ctx, "", bytes.NewReader(small))
 	if err != nil {
 		return err
 	}

@@ -155,7 +155,7 @@ func freeBytes(folder string) (int64, error) {
 	if err := syscall.Statfs(folder, &s); err != nil {
 		return 0, err
 	}
-	return int64(s.Bavail) * int64(s.Bsize), nil //nolint:unconvert // the types differ between platforms
+	return int64(s.Bavail) * int64(s.Bsize), nil // both types differ between platforms
 }
 
 // counter counts what is read.
