@@ -35,7 +35,7 @@ func measureChunks(b *testing.B, chunk int) {
 	if err := createVolume(path); err != nil {
 		b.Fatal(err)
 	}
-	bolt, err := openBolt(path)
+	bolt, err := openBolt(path, 0)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -99,9 +99,11 @@ func volumeName(n uint32) string { return fmt.Sprintf("%08d%s", n, volumeSuffix)
 
 func (v *volumes) path(n uint32) string { return filepath.Join(v.folder, volumeName(n)) }
 
-func openBolt(path string) (*bbolt.DB, error) {
+// openBolt maps a file at the size that it may have, from the start: mapping it anew would
+// wait for every reader, and a backup reads for long. Mapping takes addresses, no memory.
+func openBolt(path string, limit int64) (*bbolt.DB, error) {
 	b, err := bbolt.Open(path, 0o600, &bbolt.Options{
-		Timeout: lockTimeout, PageSize: volumePage, FreelistType: bbolt.FreelistMapType,
+		Timeout: lockTimeout, PageSize: volumePage, FreelistType: bbolt.FreelistMapType, InitialMmapSize: int(limit),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
@@ -117,7 +119,7 @@ func createVolume(path string) error {
 	if err := os.Remove(tmp); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	b, err := openBolt(tmp)
+	b, err := openBolt(tmp, 0)
 	if err != nil {
 		return err
 	}
@@ -165,7 +167,7 @@ func (v *volumes) acquireLocked(n uint32) (*volume, error) {
 			}
 			continue
 		case f.bolt == nil:
-			b, err := openBolt(v.path(n))
+			b, err := openBolt(v.path(n), v.limit)
 			if err != nil {
 				return nil, err
 			}

@@ -161,7 +161,7 @@ func oldHouse(t *testing.T, folder string, content []byte) (id string) {
 	if err := createVolume(path); err != nil {
 		t.Fatal(err)
 	}
-	b, err := openBolt(path)
+	b, err := openBolt(path, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -306,7 +306,7 @@ func TestBrokenFilesAreReported(t *testing.T) {
 	t.Run("before", func(t *testing.T) {
 		item = setUpSmall(t, folder).upload(different(1, 1<<20), "", "")
 	})
-	b, err := openBolt(filepath.Join(folder, "media", volumeName(item.place.parts[0].Volume)))
+	b, err := openBolt(filepath.Join(folder, "media", volumeName(item.place.parts[0].Volume)), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -334,5 +334,19 @@ func TestBrokenFilesAreReported(t *testing.T) {
 	}
 	if _, err := k.blobs.acquire(1); !errors.Is(err, kv.ErrClosed) {
 		t.Errorf("after closing: %v", err)
+	}
+}
+
+// TestABackupHoldsNobodyUp uploads and downloads while a file is read by a slow backup.
+func TestABackupHoldsNobodyUp(t *testing.T) {
+	f := setUpSmall(t, t.TempDir())
+	item := f.upload(different(0, 10<<10), "", "")
+	err := f.k.Backup(t.Context(), func(string, int64, func(io.Writer) error) error {
+		f.upload(different(1, 3<<20), "", "") // the file grows a hundredfold
+		f.mustRead(item, different(0, 10<<10))
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
