@@ -151,3 +151,18 @@ func TestTwoHousesDoNotShareAFolder(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// TestAHouseWithoutANameIsCalledLikeItsMachine is how the README's first command starts.
+func TestAHouseWithoutANameIsCalledLikeItsMachine(t *testing.T) {
+	c := quiet(t.TempDir())
+	c.ServerName = ""
+	var names []string
+	for range 2 { // the second start finds the name of the first
+		s, stop := running(t, c)
+		names = append(names, string(s.Setup.ServerName()))
+		stop()
+	}
+	if names[0] != names[1] || !strings.HasSuffix(names[0], ".local") {
+		t.Errorf("the house is called %q", names)
+	}
+}

@@ -95,10 +95,7 @@ func New(ctx context.Context, c Config) (*Server, error) {
 // keepers makes those that own tables, each after those that it asks.
 func (s *Server) keepers(ctx context.Context) (err error) {
 	c := s.Config
-	s.Setup, err = setup.New(ctx, setup.Config{DB: s.DB, ServerName: c.ServerName})
-	if errors.Is(err, setup.ErrNoServerName) {
-		s.Setup, err = setup.New(ctx, setup.Config{DB: s.DB, ServerName: machineName()})
-	}
+	s.Setup, err = setup.New(ctx, setup.Config{DB: s.DB, ServerName: c.ServerName, FirstName: machineName()})
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@
 package setup
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
@@ -41,6 +42,9 @@ type Config struct {
 	DB *kv.DB
 	// ServerName is the configured name; empty means the stored one.
 	ServerName matrix.ServerName
+	// FirstName is the name of a house that is founded while ServerName is empty;
+	// empty: such a house is refused.
+	FirstName matrix.ServerName
 }
 
 // Keeper owns the settings table.
@@ -102,7 +106,7 @@ func New(ctx context.Context, c Config) (*Keeper, error) {
 
 // found writes the name and a new signing key.
 func (k *Keeper) found(ctx context.Context, c Config) (signingKeyRow, error) {
-	if c.ServerName == "" {
+	if c.ServerName = cmp.Or(c.ServerName, c.FirstName); c.ServerName == "" {
 		return signingKeyRow{}, ErrNoServerName
 	}
 	name, err := matrix.ParseServerName(string(c.ServerName))
