@@ -68,7 +68,7 @@ var (
 	Aliases      = &Keyspace{36, "aliases", parts("alias", Text), "server/rooms", main, "the room of an alias and who made it"}
 	RoomAliases  = &Keyspace{37, "room_aliases", parts("room", Text, "alias", Text), "server/rooms", main, "the aliases of a room"}
 	PublicRooms  = &Keyspace{38, "public_rooms", parts("room", Text), "server/rooms", main, "that a room is in the directory"}
-	Relations    = &Keyspace{39, "relations", parts("event", Text, "position", Number), "server/history", main, "an event that relates to this one"}
+	Relations    = &Keyspace{39, "relations", parts("event", Text, "position", Number), "server/rooms", main, "an event that relates to this one, and how"}
 
 	// reports and notices.
 	Reports     = &Keyspace{46, "reports", parts("number", Number), "server/reports", main, "what somebody reported as inappropriate"}

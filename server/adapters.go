@@ -68,6 +68,21 @@ func (p profiles) IsGuest(r kv.Reader, user matrix.UserID) bool {
 	return row.Guest
 }
 
+// Ignored implements rooms.People.
+func (p profiles) Ignored(r kv.Reader, user matrix.UserID) map[matrix.UserID]bool {
+	raw, _ := p.accounts.AccountData(r, user, "", "m.ignored_user_list")
+	content, err := matrix.ParseObject(raw)
+	if err != nil {
+		return nil // the user's own data, of any form: it ignores nobody
+	}
+	list, _ := content.Object("ignored_users")
+	ignored := map[matrix.UserID]bool{}
+	for other := range list {
+		ignored[matrix.UserID(other)] = true
+	}
+	return ignored
+}
+
 // panel is the page, with what it shows of the house.
 func (s *Server) panel() (*panel.Panel, error) {
 	c := panel.Config{

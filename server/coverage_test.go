@@ -20,9 +20,7 @@ import (
 var notYet = map[string][]string{
 	"appservice_ping.yaml":           {"pingAppservice"},
 	"appservice_room_directory.yaml": {"updateAppserviceRoomDirectoryVisibility"},
-	"relations.yaml":                 {"getRelatingEvents", "getRelatingEventsWithRelType", "getRelatingEventsWithRelTypeAndEventType"},
 	"search.yaml":                    {"search"},
-	"threads_list.yaml":              {"getThreadRoots"},
 }
 
 // beyondTheSpec are operations that the client-server API does not have, each

@@ -230,6 +230,11 @@ func (a *API) Routes() []web.Route {
 		// registration_tokens.yaml
 		{Op: "registrationTokenValidity", Method: get, Path: "/_matrix/client/v1/register/m.login.registration_token/validity", Access: web.Anyone, RateLimited: true, Limit: web.Registration, Handler: web.Read(a.registrationTokenValidity)},
 
+		// relations.yaml
+		{Op: "getRelatingEvents", Method: get, Path: "/_matrix/client/v1/rooms/{roomId}/relations/{eventId}", Access: web.User, Handler: web.Read(a.getRelatingEvents)},
+		{Op: "getRelatingEventsWithRelType", Method: get, Path: "/_matrix/client/v1/rooms/{roomId}/relations/{eventId}/{relType}", Access: web.User, Handler: web.Read(a.getRelatingEventsWithRelType)},
+		{Op: "getRelatingEventsWithRelTypeAndEventType", Method: get, Path: "/_matrix/client/v1/rooms/{roomId}/relations/{eventId}/{relType}/{eventType}", Access: web.User, Handler: web.Read(a.getRelatingEventsWithRelTypeAndEventType)},
+
 		// report_content.yaml
 		{Op: "reportRoom", Method: post, Path: "/_matrix/client/v3/rooms/{roomId}/report", Access: web.User, RateLimited: true, Handler: web.Write(a.reportRoom)},
 		{Op: "reportEvent", Method: post, Path: "/_matrix/client/v3/rooms/{roomId}/report/{eventId}", Access: web.User, RateLimited: true, Handler: web.Plain(a.reportEvent)},
@@ -277,6 +282,9 @@ func (a *API) Routes() []web.Route {
 		{Op: "getRoomTags", Method: get, Path: "/_matrix/client/v3/user/{userId}/rooms/{roomId}/tags", Access: web.User, Handler: web.Read(a.getRoomTags)},
 		{Op: "setRoomTag", Method: put, Path: "/_matrix/client/v3/user/{userId}/rooms/{roomId}/tags/{tag}", Access: web.User, Handler: web.Write(a.setRoomTag)},
 		{Op: "deleteRoomTag", Method: remove, Path: "/_matrix/client/v3/user/{userId}/rooms/{roomId}/tags/{tag}", Access: web.User, Handler: web.Write(a.deleteRoomTag)},
+
+		// threads_list.yaml
+		{Op: "getThreadRoots", Method: get, Path: "/_matrix/client/v1/rooms/{roomId}/threads", Access: web.User, RateLimited: true, Handler: web.Read(a.getThreadRoots)},
 
 		// third_party_lookup.yaml
 		{Op: "getProtocols", Method: get, Path: "/_matrix/client/v3/thirdparty/protocols", Access: web.User, Handler: web.Plain(a.getProtocols)},

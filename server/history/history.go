@@ -27,6 +27,8 @@ const (
 	DefaultPage = 10
 	// DefaultMaxPage is the most events that one page holds.
 	DefaultMaxPage = 250
+	// MaxRecursion is how many levels of relations are followed, from child to child.
+	MaxRecursion = 3
 	// DefaultScanLimit is the most events that one request reads to fill its page.
 	DefaultScanLimit = 5000
 )

@@ -26,7 +26,32 @@ type Unsigned struct {
 	ReplacesState   EventID         `json:"replaces_state,omitempty"`
 	RedactedBecause *ClientEvent    `json:"redacted_because,omitempty"`
 	Membership      string          `json:"membership,omitempty"`
-	Relations       json.RawMessage `json:"m.relations,omitempty"`
+	Relations       *Relations      `json:"m.relations,omitempty"`
+}
+
+// Relations is what the events that relate to an event come to (spec: client-server API,
+// aggregations of child events).
+type Relations struct {
+	Replace   *ClientEvent `json:"m.replace,omitempty"` // the newest edit
+	Reference *References  `json:"m.reference,omitempty"`
+	Thread    *Thread      `json:"m.thread,omitempty"`
+}
+
+// References are the events that refer to an event, oldest first.
+type References struct {
+	Chunk []Reference `json:"chunk"`
+}
+
+// Reference is one event that refers to another.
+type Reference struct {
+	EventID EventID `json:"event_id"`
+}
+
+// Thread is what a client is told of the thread that starts at an event.
+type Thread struct {
+	Latest       ClientEvent `json:"latest_event"`
+	Count        int         `json:"count"` // of events, the root not among them
+	Participated bool        `json:"current_user_participated"`
 }
 
 // StrippedEvent is a state event reduced to what somebody outside a room is shown

@@ -26,7 +26,8 @@ type SendArgs struct {
 
 // Send builds, authorises and appends an event. The error is M_FORBIDDEN when the sender
 // is not in the room or the rules of the room forbid it, M_TOO_LARGE, M_BAD_JSON or
-// M_INVALID_PARAM when the content is no good, M_NOT_FOUND when there is nothing to redact.
+// M_INVALID_PARAM when the content is no good, M_NOT_FOUND when there is nothing to redact,
+// M_DUPLICATE_ANNOTATION or M_UNKNOWN when it must not relate to what it does.
 func (k *Keeper) Send(tx *kv.WriteTx, a SendArgs) (*Event, error) {
 	row, ok := k.rooms.Get(tx, a.Room)
 	if !ok {
@@ -127,6 +128,7 @@ func (k *Keeper) append(tx *kv.WriteTx, p *pdu.PDU, device matrix.DeviceID, txnI
 	if m := e.Membership(); m != "" {
 		k.setMembership(tx, e, m)
 	}
+	k.relate(tx, e)
 	for _, w := range k.witnesses {
 		if err := w.EventAppended(tx, e); err != nil {
 			return nil, err
@@ -216,6 +218,7 @@ func (k *Keeper) redact(tx *kv.WriteTx, row RoomRow, a SendArgs) (*Event, error)
 	if err != nil {
 		return nil, err
 	}
+	k.unrelate(tx, target)
 	er.PDU, er.RedactedBy, er.Notice = stripped, e.ID, nil
 	k.events.Put(tx, key, er)
 	return e, nil

@@ -11,11 +11,13 @@ import (
 type Viewer struct {
 	User   matrix.UserID
 	Device matrix.DeviceID
+	// Plain leaves out what the events that relate to an event come to.
+	Plain bool
 }
 
 // ClientEvent is the event as the viewer's client is told it: with its age, the sending
-// device's transaction id, what a state event replaced and why it was redacted. The room
-// id is filled in; /sync leaves it out by itself.
+// device's transaction id, what a state event replaced, why it was redacted, and what relates
+// to it. The room id is filled in; /sync leaves it out by itself.
 func (k *Keeper) ClientEvent(r kv.Reader, e *Event, v Viewer) matrix.ClientEvent {
 	out := matrix.ClientEvent{
 		Content: e.Content, EventID: e.ID, TS: e.TS, RoomID: e.Room,
@@ -42,6 +44,9 @@ func (k *Keeper) ClientEvent(r kv.Reader, e *Event, v Viewer) matrix.ClientEvent
 			shown := k.ClientEvent(r, why, v)
 			u.RedactedBecause = &shown
 		}
+	}
+	if !v.Plain {
+		u.Relations = k.aggregate(r, e, v)
 	}
 	u.Membership = k.MembershipAt(r, e.Room, v.User, e.Position)
 	return out

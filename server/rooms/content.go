@@ -13,6 +13,9 @@ func (k *Keeper) checkContent(r kv.Reader, a SendArgs) error {
 	if err := checkMentions(a.Content); err != nil {
 		return err
 	}
+	if err := k.checkRelation(r, a); err != nil {
+		return err
+	}
 	if a.Type == "m.room.canonical_alias" && a.StateKey != nil && *a.StateKey == "" {
 		return k.checkCanonicalAlias(r, a.Room, a.Content)
 	}

@@ -8,7 +8,8 @@
 //
 // Invariants, which Check proves: every event has its row in the id index; the current
 // state is the end of the state history; a membership row says what the member event says;
-// each room has events, and each event a room.
+// each room has events, and each event a room; a relation leads from an event to a later one
+// of its room that is not redacted.
 //
 // It does not page, search, sync or notify: history, syncv2 and push read from here.
 package rooms
@@ -36,13 +37,16 @@ type Profiles interface {
 	UserExists(r kv.Reader, user matrix.UserID) bool
 }
 
-// People tells what else of a user decides who comes into a room.
+// People tells what else of a user decides who comes into a room, and what is seen there.
 type People interface {
 	// InvitesBlocked says whether the user wants no invitations (spec: client-server API,
 	// invite permission).
 	InvitesBlocked(r kv.Reader, user matrix.UserID) bool
 	// IsGuest says whether the user's account is a guest's.
 	IsGuest(r kv.Reader, user matrix.UserID) bool
+	// Ignored is whom the user does not want to hear, nil if nobody (spec: client-server
+	// API, ignoring users).
+	Ignored(r kv.Reader, user matrix.UserID) map[matrix.UserID]bool
 }
 
 // Witness is told of each event in the transaction that appends it. Its error refuses
@@ -57,8 +61,8 @@ type Config struct {
 	Changes *changes.Keeper
 	// Profiles is asked when somebody joins or is invited.
 	Profiles Profiles
-	// People is asked when somebody joins or is invited; nil: nobody is a guest, and
-	// nobody blocks invitations.
+	// People is asked when somebody joins, is invited or reads; nil: nobody is a guest,
+	// blocks invitations or ignores others.
 	People People
 	Server matrix.ServerName
 	KeyID  matrix.KeyID
@@ -79,6 +83,7 @@ type Keeper struct {
 	state       *kv.Table[stateKey, uint64]
 	history     *kv.Table[stateAtKey, none]
 	memberships *kv.Table[membershipKey, Membership]
+	relations   *kv.Table[relationKey, relationRow]
 	aliases     *kv.Table[matrix.RoomAlias, AliasRow]
 	roomAliases *kv.Table[roomAliasKey, none]
 	public      *kv.Table[matrix.RoomID, none]
@@ -173,6 +178,7 @@ func New(c Config) *Keeper {
 		state:       kv.NewTable[stateKey, uint64](c.DB, kv.State),
 		history:     kv.NewTable[stateAtKey, none](c.DB, kv.StateHistory),
 		memberships: kv.NewTable[membershipKey, Membership](c.DB, kv.Memberships),
+		relations:   kv.NewTable[relationKey, relationRow](c.DB, kv.Relations),
 		aliases:     kv.NewTable[matrix.RoomAlias, AliasRow](c.DB, kv.Aliases),
 		roomAliases: kv.NewTable[roomAliasKey, none](c.DB, kv.RoomAliases),
 		public:      kv.NewTable[matrix.RoomID, none](c.DB, kv.PublicRooms),
@@ -296,6 +302,7 @@ func (k *Keeper) check(r kv.Reader, report func(string, ...any)) {
 		report("there are events of room %s, but no such room", id)
 	}
 	k.checkState(r, report)
+	k.checkRelations(r, report)
 }
 
 func (k *Keeper) checkState(r kv.Reader, report func(string, ...any)) {

@@ -61,7 +61,7 @@ func (l *looker) joined(room matrix.RoomID, m rooms.Membership, n *roomNews) err
 	} else {
 		state = l.stateDelta(s, heroes)
 	}
-	shown, err := l.show(state)
+	shown, err := l.show(state, true)
 	if err != nil {
 		return err
 	}
@@ -107,7 +107,7 @@ func (l *looker) left(room matrix.RoomID, m rooms.Membership, n *roomNews) error
 	} else if delta {
 		state = l.stateDelta(s, nil)
 	}
-	shown, err := l.show(state)
+	shown, err := l.show(state, true)
 	if err != nil {
 		return err
 	}

@@ -104,18 +104,22 @@ func (l *looker) wants(e *rooms.Event, m rooms.Membership) bool {
 
 // timeline is the stretch as it is told.
 func (l *looker) timeline(s *stretch) (Timeline, error) {
-	events, err := l.show(s.events)
+	// Who has every event puts them together without help (spec: client-server API,
+	// aggregations of child events).
+	events, err := l.show(s.events, !s.limited)
 	return Timeline{Events: events, Limited: s.limited, PrevBatch: history.Token(s.start)}, err
 }
 
-// show writes events as the filter wants them.
-func (l *looker) show(events []*rooms.Event) ([]any, error) {
+// show writes events as the filter wants them; plain leaves out what relates to them.
+func (l *looker) show(events []*rooms.Event, plain bool) ([]any, error) {
+	viewer := l.q.Viewer
+	viewer.Plain = plain
 	shown := make([]any, len(events))
 	for i, e := range events {
 		if l.q.filter.EventFormat == "federation" {
 			shown[i] = rawEvent(e.PDU)
 		} else {
-			c := l.v.Rooms.ClientEvent(l.r, e, l.q.Viewer)
+			c := l.v.Rooms.ClientEvent(l.r, e, viewer)
 			c.RoomID = ""
 			shown[i] = &c
 		}
