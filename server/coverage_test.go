@@ -21,7 +21,6 @@ var notYet = map[string][]string{
 	"appservice_ping.yaml":           {"pingAppservice"},
 	"appservice_room_directory.yaml": {"updateAppserviceRoomDirectoryVisibility"},
 	"relations.yaml":                 {"getRelatingEvents", "getRelatingEventsWithRelType", "getRelatingEventsWithRelTypeAndEventType"},
-	"search.yaml":                    {"search"},
 	"threads_list.yaml":              {"getThreadRoots"},
 }
 
