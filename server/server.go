@@ -120,7 +120,7 @@ func (s *Server) keepers(ctx context.Context) (err error) {
 		Server: s.Setup.ServerName(), KeyID: keyID, Key: key, DefaultVersion: c.RoomVersion, Now: c.Now,
 	})
 	s.History = history.New(history.Config{Rooms: s.Rooms})
-	s.Search = search.New(search.Config{DB: s.DB, Changes: s.Changes, Rooms: s.Rooms, History: s.History})
+	s.Search = search.New(search.Config{DB: s.DB, Changes: s.Changes, Rooms: s.Rooms})
 	s.Ephemeral = ephemeral.New(ephemeral.Config{DB: s.DB, Changes: s.Changes, Rooms: s.Rooms, Now: c.Now})
 	s.E2EE = e2ee.New(e2ee.Config{DB: s.DB, Changes: s.Changes, Accounts: s.Accounts, Rooms: s.Rooms, Server: s.Setup.ServerName()})
 

@@ -1,6 +1,7 @@
 package clientapi_test
 
 import (
+	"strings"
 	"testing"
 
 	"porchlight/server/matrix"
@@ -36,6 +37,8 @@ func TestSearch(t *testing.T) {
 		bad("no body", `{}`, "M_MISSING_PARAM"),
 		bad("no term", `{"search_categories":{"room_events":{}}}`, "M_MISSING_PARAM"),
 		badEvents("a key that is not searched", `"keys":["content.msgtype"]`),
+		bad("a term of too many words", `{"search_categories":{"room_events":{"search_term":"`+strings.Repeat("a ", 41)+`"}}}`, "M_INVALID_PARAM"),
+		bad("a long term", `{"search_categories":{"room_events":{"search_term":"`+strings.Repeat("a", 1001)+`"}}}`, "M_INVALID_PARAM"),
 		badEvents("an unknown order", `"order_by":"best"`),
 		badEvents("an unknown group", `"groupings":{"group_by":[{"key":"type"}]}`),
 		badEvents("a negative limit", `"filter":{"limit":-1}`),

@@ -11,6 +11,6 @@
 // not visible to who asks, or not matched by the filter is no result.
 //
 // Invariants: a word's row has its event's row and the other way round; one search makes at
-// most maxWork steps in the index, reads at most maxTail changes besides, and shows at most
+// most maxWork steps in the index, reads at most maxTail changes besides and maxRead bytes of events, and shows at most
 // maxMatches results on all its pages by rank.
 package search

@@ -22,6 +22,8 @@ const (
 	maxTail = 4 * DefaultBatch
 	// maxMatches is how many results are gathered before they are ordered, newest first.
 	maxMatches = 1000
+	// maxRead is how much of events is read to compare them, in bytes; most are below 1 KiB.
+	maxRead = 4 << 20
 )
 
 // finder is one search under way.
@@ -37,13 +39,14 @@ type finder struct {
 	// work is what is left of maxWork. cut says that the search ended early; only what is
 	// newer than reached has been looked at then.
 	work    int
+	bytes   int // left of maxRead
 	cut     bool
 	reached changes.Position
 }
 
 // newFinder prepares a search; the term has at least one word.
 func (k *Keeper) newFinder(r kv.Reader, user matrix.UserID, a *Args, from token, term *text) *finder {
-	f := &finder{k: k, r: r, user: user, args: a, from: from, runs: distinct(term.runs), words: term.words, work: maxWork}
+	f := &finder{k: k, r: r, user: user, args: a, from: from, runs: distinct(term.runs), words: term.words, work: maxWork, bytes: maxRead}
 	slices.SortStableFunc(f.words, func(a, b string) int { return len(b) - len(a) }) // the long are rare
 	f.words = f.words[:min(len(f.words), maxProbes)]
 	f.rooms = map[matrix.RoomID]bool{}
@@ -75,7 +78,7 @@ func (f *finder) all() []match {
 		return nil
 	}
 	for room, pos := range f.candidates() {
-		if len(found) == maxMatches {
+		if len(found) == maxMatches || f.bytes <= 0 {
 			f.cut, f.reached = true, pos
 			break
 		}
@@ -102,6 +105,7 @@ func (f *finder) match(room matrix.RoomID, pos changes.Position) (match, bool) {
 	if !ok || e.RedactedBy != "" || !f.args.wants(key) {
 		return match{}, false
 	}
+	f.bytes -= len(e.PDU)
 	rank := f.rank(read(said))
 	if rank == 0 || !f.k.Rooms.Visible(f.r, f.user, e) {
 		return match{}, false
@@ -189,5 +193,5 @@ func (f *finder) around(e *rooms.Event) (earlier, later []*rooms.Event, start, e
 	c := f.args.Context
 	filter := f.args.Filter
 	filter.Types, filter.NotTypes, filter.Senders, filter.NotSenders, filter.ContainsURL = nil, nil, nil, nil, nil
-	return f.k.History.Around(f.r, f.user, e, c.before(), c.after(), filter)
+	return f.k.history.Around(f.r, f.user, e, c.before(), c.after(), filter)
 }

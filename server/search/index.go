@@ -27,15 +27,15 @@ type Config struct {
 	DB      *kv.DB
 	Changes *changes.Keeper
 	Rooms   *rooms.Keeper
-	History *history.Keeper
 	Batch   int // changes that wait to be indexed; 0: DefaultBatch
 }
 
 // Keeper owns the index.
 type Keeper struct {
 	Config
-	words *kv.Table[wordKey, none]
-	texts *kv.Table[uint64, textRow]
+	history *history.Keeper // for what stands around results
+	words   *kv.Table[wordKey, none]
+	texts   *kv.Table[uint64, textRow]
 }
 
 type wordKey struct {
@@ -57,9 +57,10 @@ func New(c Config) *Keeper {
 		c.Batch = DefaultBatch
 	}
 	k := &Keeper{
-		Config: c,
-		words:  kv.NewTable[wordKey, none](c.DB, kv.SearchWords),
-		texts:  kv.NewTable[uint64, textRow](c.DB, kv.SearchTexts),
+		Config:  c,
+		history: history.New(history.Config{Rooms: c.Rooms, ScanLimit: maxContextScan}),
+		words:   kv.NewTable[wordKey, none](c.DB, kv.SearchWords),
+		texts:   kv.NewTable[uint64, textRow](c.DB, kv.SearchTexts),
 	}
 	c.DB.AddCheck("search", k.check)
 	return k

@@ -21,6 +21,10 @@ const (
 	defaultContext, maxContext = 5, 20
 	// maxTerm is how long a search term may be, in bytes.
 	maxTerm = 1000
+	// maxTermWords is how many words it may have.
+	maxTermWords = 40
+	// maxContextScan is how many events are read on either side of a result to show some.
+	maxContextScan = 200
 	// maxToken is how long a next_batch may be, in bytes.
 	maxToken = 2000
 )

@@ -63,6 +63,9 @@ func (k *Keeper) Search(r kv.Reader, v rooms.Viewer, a Args) (Results, error) {
 	if len(term.runs) == 0 {
 		return out, nil
 	}
+	if len(term.runs) > maxTermWords {
+		return out, matrix.InvalidParam("The search term has too many words.")
+	}
 	f := k.newFinder(r, v.User, &a, from, term)
 	for _, run := range f.runs {
 		out.Highlights = append(out.Highlights, run.text)
@@ -183,7 +186,7 @@ func (f *finder) states(v rooms.Viewer, page []match, out *Results) error {
 		if _, done := out.State[m.event.Room]; done {
 			continue
 		}
-		state, err := f.k.History.State(f.r, v, m.event.Room)
+		state, err := f.k.history.State(f.r, v, m.event.Room)
 		if err != nil {
 			return err
 		}

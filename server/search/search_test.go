@@ -15,7 +15,6 @@ import (
 	"porchlight/kv"
 	"porchlight/kv/kvtest"
 	"porchlight/server/changes"
-	"porchlight/server/history"
 	"porchlight/server/matrix"
 	"porchlight/server/rooms"
 	"porchlight/server/search"
@@ -48,7 +47,7 @@ func newHouse(t testing.TB, db *kv.DB, batch int) *house {
 	}
 	k := rooms.New(rooms.Config{DB: db, Changes: log, Profiles: everybody{}, Server: "house.local", KeyID: "ed25519:t",
 		Key: ed25519.NewKeyFromSeed(bytes.Repeat([]byte{7}, 32))})
-	s := search.New(search.Config{DB: db, Changes: log, Rooms: k, History: history.New(history.Config{Rooms: k}), Batch: batch})
+	s := search.New(search.Config{DB: db, Changes: log, Rooms: k, Batch: batch})
 	return &house{t: t, db: db, log: log, rooms: k, search: s}
 }
 
@@ -281,5 +280,29 @@ func BenchmarkSearch(b *testing.B) {
 				h.find(alice, search.Args{Term: term})
 			}
 		})
+	}
+}
+
+// TestLongTexts: a search that reads much ends early, and the next page goes on there.
+func TestLongTexts(t *testing.T) {
+	h := newHouse(t, kvtest.Open(t), 0)
+	room := h.create(alice)
+	const many = 150 // of 40 KB, more than one search reads
+	h.say(room, alice, slices.Repeat([]string{strings.Repeat("long text ", 4000)}, many)...)
+	args := search.Args{Term: "long", OrderBy: search.ByRecent}
+	limit := 50
+	args.Filter.Limit = &limit
+	out := h.find(alice, args)
+	if out.Count >= many || out.NextBatch == "" {
+		t.Fatalf("%d were counted at once", out.Count)
+	}
+	seen := len(out.Results)
+	for out.NextBatch != "" {
+		args.From = out.NextBatch
+		out = h.find(alice, args)
+		seen += len(out.Results)
+	}
+	if seen != many {
+		t.Errorf("%d on all pages, want %d", seen, many)
 	}
 }

@@ -133,12 +133,18 @@ type text struct {
 	count map[string]int // of each word; the first maxWords different ones
 	words []string       // the same, in order of appearance
 	total int            // all words
+	// unspaced is the runs that are, with a line between each two.
+	unspaced string
 }
 
 // read makes a text ready.
 func read(s string) *text {
 	t := &text{runs: runs(s), count: map[string]int{}}
+	var unspaced strings.Builder
 	for _, r := range t.runs {
+		if r.unspaced {
+			unspaced.WriteString(r.text + "\n")
+		}
 		for w := range r.words {
 			t.total++
 			if t.count[w] == 0 {
@@ -150,6 +156,7 @@ func read(s string) *text {
 			t.count[w]++
 		}
 	}
+	t.unspaced = unspaced.String()
 	return t
 }
 
@@ -164,11 +171,5 @@ func (t *text) has(r run) (times int) {
 	if !r.unspaced {
 		return times
 	}
-	times = 0
-	for _, own := range t.runs {
-		if own.unspaced {
-			times += strings.Count(own.text, r.text)
-		}
-	}
-	return times
+	return strings.Count(t.unspaced, r.text)
 }
