@@ -70,6 +70,10 @@ var (
 	PublicRooms  = &Keyspace{38, "public_rooms", parts("room", Text), "server/rooms", main, "that a room is in the directory"}
 	Relations    = &Keyspace{39, "relations", parts("event", Text, "position", Number), "server/rooms", main, "an event that relates to this one, and how"}
 
+	// search.
+	SearchWords = &Keyspace{40, "search_words", parts("word", Text, "position", Number), "server/search", random, "that the event at a position has a word"}
+	SearchTexts = &Keyspace{41, "search_texts", parts("position", Number), "server/search", main, "the room and the words of an event that can be searched for"}
+
 	// reports and notices.
 	Reports     = &Keyspace{46, "reports", parts("number", Number), "server/reports", main, "what somebody reported as inappropriate"}
 	NoticeRooms = &Keyspace{47, "notice_rooms", parts("user", Text), "server/notices", main, "the room in which the house writes to a user"}
@@ -111,6 +115,7 @@ func Ledger() []*Keyspace {
 		Users, Devices, AccessTokens, RefreshTokens, DeviceTokens, AccountData, Filters,
 		OnceAnswers, RegTokens, Threepids, LoginTokens, OpenIDTokens, Validations,
 		Rooms, Events, EventIDs, State, StateHistory, Memberships, Aliases, RoomAliases, PublicRooms, Relations,
+		SearchWords, SearchTexts,
 		Reports, NoticeRooms, Receipts,
 		DeviceKeys, OneTimeKeys, FallbackKeys, CrossSigning, KeySignatures, ToDevice, KeyCounts, BackupVersion, BackupKeys,
 		PushRules, Pushers, MediaItems, MediaBlobs, MediaUsage, MediaPending, MediaThumbs, MediaPreviews, BoardSettings,

@@ -20,7 +20,6 @@ import (
 var notYet = map[string][]string{
 	"appservice_ping.yaml":           {"pingAppservice"},
 	"appservice_room_directory.yaml": {"updateAppserviceRoomDirectoryVisibility"},
-	"search.yaml":                    {"search"},
 }
 
 // beyondTheSpec are operations that the client-server API does not have, each

@@ -29,7 +29,7 @@ var (
 	rules   = []string{"server/roomver", "server/pdu", "server/eventauth", "server/pushrule", "server/dialguard"}
 	keepers = []string{
 		"server/setup", "server/changes", "server/accounts", "server/rooms",
-		"server/history", "server/ephemeral", "server/e2ee", "server/push",
+		"server/history", "server/search", "server/ephemeral", "server/e2ee", "server/push",
 		"server/notices", "server/reports",
 	}
 	views = []string{"server/syncv2"}
@@ -62,6 +62,7 @@ var house = map[string]room{
 	"server/accounts":  {ours: upTo("server/accounts"), outside: []string{"golang.org/x/crypto/argon2", "golang.org/x/text"}},
 	"server/rooms":     {ours: upTo("server/rooms")},
 	"server/history":   {ours: upTo("server/history")},
+	"server/search":    {ours: upTo("server/search"), outside: []string{"golang.org/x/text"}},
 	"server/ephemeral": {ours: upTo("server/ephemeral")},
 	"server/e2ee":      {ours: upTo("server/e2ee")},
 	"server/push":      {ours: upTo("server/push"), tests: []string{"server"}},

@@ -23,6 +23,7 @@ import (
 	"porchlight/server/push"
 	"porchlight/server/reports"
 	"porchlight/server/rooms"
+	"porchlight/server/search"
 	"porchlight/server/setup"
 	"porchlight/server/syncv2"
 	"porchlight/server/web"
@@ -39,6 +40,7 @@ type Server struct {
 	Rooms     *rooms.Keeper
 	Ephemeral *ephemeral.Keeper
 	History   *history.Keeper
+	Search    *search.Keeper
 	E2EE      *e2ee.Keeper
 	Push      *push.Keeper
 	Media     *media.Keeper
@@ -115,6 +117,7 @@ func (s *Server) keepers(ctx context.Context) (err error) {
 		Server: s.Setup.ServerName(), KeyID: keyID, Key: key, DefaultVersion: c.RoomVersion, Now: c.Now,
 	})
 	s.History = history.New(history.Config{Rooms: s.Rooms})
+	s.Search = search.New(search.Config{DB: s.DB, Changes: s.Changes, Rooms: s.Rooms})
 	s.Ephemeral = ephemeral.New(ephemeral.Config{DB: s.DB, Changes: s.Changes, Rooms: s.Rooms, Now: c.Now})
 	s.E2EE = e2ee.New(e2ee.Config{DB: s.DB, Changes: s.Changes, Accounts: s.Accounts, Rooms: s.Rooms, Server: s.Setup.ServerName()})
 
@@ -138,6 +141,7 @@ func (s *Server) keepers(ctx context.Context) (err error) {
 	s.runs("control", s.runControl)
 	s.runs("accounts", s.Accounts.Run)
 	s.runs("media", s.Media.Run)
+	s.runs("search", s.Search.Run)
 	s.runs("ephemeral", s.Ephemeral.Run)
 	return nil
 }
@@ -160,7 +164,7 @@ func (s *Server) doors() error {
 		return err
 	}
 	conf := clientapi.Config{
-		DB: s.DB, Accounts: s.Accounts, Rooms: s.Rooms, History: s.History, Ephemeral: s.Ephemeral,
+		DB: s.DB, Accounts: s.Accounts, Rooms: s.Rooms, History: s.History, Search: s.Search, Ephemeral: s.Ephemeral,
 		E2EE: s.E2EE, Push: s.Push, Sync: views, Media: s.Media, Reports: s.Reports,
 		Registration: clientapi.Registration(c.Registration), SharedSecret: c.SharedSecret,
 		PublicURL: strings.TrimSuffix(c.PublicURL, "/"), EncryptionHint: c.EncryptionHint, RoomVersion: c.RoomVersion,

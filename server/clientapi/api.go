@@ -27,6 +27,7 @@ import (
 	"porchlight/server/push"
 	"porchlight/server/reports"
 	"porchlight/server/rooms"
+	"porchlight/server/search"
 	"porchlight/server/syncv2"
 )
 
@@ -37,6 +38,7 @@ type Config struct {
 	Accounts  *accounts.Keeper
 	Rooms     *rooms.Keeper
 	History   *history.Keeper
+	Search    *search.Keeper
 	Ephemeral *ephemeral.Keeper
 	E2EE      *e2ee.Keeper
 	Push      *push.Keeper

@@ -265,6 +265,9 @@ func (a *API) Routes() []web.Route {
 		{Op: "getMembersByRoom", Method: get, Path: "/_matrix/client/v3/rooms/{roomId}/members", Access: web.User, Guests: true, Handler: web.Read(a.getMembersByRoom)},
 		{Op: "getJoinedMembersByRoom", Method: get, Path: "/_matrix/client/v3/rooms/{roomId}/joined_members", Access: web.User, Handler: web.Read(a.getJoinedMembersByRoom)},
 
+		// search.yaml
+		{Op: "search", Method: post, Path: "/_matrix/client/v3/search", Access: web.User, RateLimited: true, Handler: web.Read(a.search)},
+
 		// space_hierarchy.yaml
 		{Op: "getSpaceHierarchy", Method: get, Path: "/_matrix/client/v1/rooms/{roomId}/hierarchy", Access: web.User, RateLimited: true, Handler: web.Read(a.getSpaceHierarchy)},
 

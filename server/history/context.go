@@ -28,10 +28,7 @@ func (k *Keeper) Context(r kv.Reader, v rooms.Viewer, room matrix.RoomID, id mat
 	if err != nil {
 		return Context{}, err
 	}
-	back := PageArgs{Room: room, Backwards: true, Filter: f}
-	before, start, _ := k.page(r, v.User, back, e.Position-1, 0, n/2)
-	after, end, _ := k.page(r, v.User, PageArgs{Room: room, Filter: f}, e.Position, now, n-n/2)
-
+	before, after, start, end := k.Around(r, v.User, e, n/2, n-n/2, f)
 	around := append(append([]*rooms.Event{e}, before...), after...)
 	last := e.Position
 	if len(after) > 0 {
@@ -48,8 +45,17 @@ func (k *Keeper) Context(r kv.Reader, v rooms.Viewer, room matrix.RoomID, id mat
 		state = append(state, k.sendersAt(r, room, around, last)...)
 	}
 	return Context{
-		Start: Token(start), End: Token(end),
+		Start: start, End: end,
 		Before: k.clientEvents(r, v, before), After: k.clientEvents(r, v, after),
 		Event: k.Rooms.ClientEvent(r, e, v), State: k.clientEvents(r, v, state),
 	}, nil
+}
+
+// Around are the visible events right before and right behind one, the nearest first, and
+// the tokens from which one can go on in either direction.
+func (k *Keeper) Around(r kv.Reader, user matrix.UserID, e *rooms.Event, before, after int, f RoomEventFilter) (earlier, later []*rooms.Event, start, end string) {
+	back := PageArgs{Room: e.Room, Backwards: true, Filter: f}
+	earlier, from, _ := k.page(r, user, back, e.Position-1, 0, before)
+	later, to, _ := k.page(r, user, PageArgs{Room: e.Room, Filter: f}, e.Position, now, after)
+	return earlier, later, Token(from), Token(to)
 }
