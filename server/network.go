@@ -425,6 +425,7 @@ func (s *Server) networkAbout() (lines []string) {
 				lines = append(lines, fmt.Sprintf("Another device is called %s already, so this one is %s.", n.Wanted(), n.Name()))
 			}
 		case <-time.After(settleTime): // no network yet
+		case <-s.closing: // the house stops: nobody has to be told
 		}
 	}
 	if urls := s.SecureURLs(); len(urls) > 0 {
