@@ -106,6 +106,11 @@ var (
 
 	// voip.
 	BoardSettings = &Keyspace{90, "board_settings", parts("name", Text), "voip/agent", main, "a setting of the board's own user, as JSON"}
+
+	// appservice.
+	Appservices      = &Keyspace{93, "appservices", parts("service", Text), "server/appservice", main, "the registration of an application service; its own token as a hash"}
+	AppserviceQueues = &Keyspace{94, "appservice_queues", parts("service", Text), "server/appservice", main, "how far a service was told, and the positions of the transaction under way"}
+	AppserviceRooms  = &Keyspace{95, "appservice_rooms", parts("service", Text, "network", Text, "room", Text), "server/appservice", main, "that a room is in the directory of a service's network"}
 )
 
 // Ledger is every keyspace that a file of this release may hold.
@@ -119,6 +124,7 @@ func Ledger() []*Keyspace {
 		Reports, NoticeRooms, Receipts,
 		DeviceKeys, OneTimeKeys, FallbackKeys, CrossSigning, KeySignatures, ToDevice, KeyCounts, BackupVersion, BackupKeys,
 		PushRules, Pushers, MediaItems, MediaBlobs, MediaUsage, MediaPending, MediaThumbs, MediaPreviews, BoardSettings,
+		Appservices, AppserviceQueues, AppserviceRooms,
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"porchlight/kv"
 	"porchlight/server/accounts"
+	"porchlight/server/appservice"
 	"porchlight/server/matrix"
 	"porchlight/server/panel"
 	"porchlight/server/web"
@@ -13,15 +14,45 @@ import (
 )
 
 // doorkeeper shows the accounts to package web, which must not know them.
-type doorkeeper struct{ accounts *accounts.Keeper }
+type doorkeeper struct {
+	accounts *accounts.Keeper
+	services *appservice.Keeper
+}
 
 // Authenticate implements web.Authenticator.
 func (d doorkeeper) Authenticate(r kv.Reader, token string, now time.Time) (web.Requester, error) {
+	if s := d.services.ByToken(token); s != nil {
+		return web.Requester{User: s.Sender, Service: s.ID, Unlimited: true}, nil
+	}
 	s, err := d.accounts.Authenticate(r, token, now)
 	if err != nil {
 		return web.Requester{}, err
 	}
 	return web.Requester{User: s.User, Device: s.Device, Guest: s.Guest, Owner: s.Owner, Locked: s.Locked, Suspended: s.Suspended}, nil
+}
+
+// Assert is web.Config.Assert. Whoever acts for a user has none of the rights that the user
+// has over the house.
+func (d doorkeeper) Assert(r kv.Reader, who web.Requester, user matrix.UserID, device matrix.DeviceID) (web.Requester, error) {
+	s := d.services.Service(who.Service)
+	if s == nil {
+		return who, matrix.UnknownToken(false)
+	}
+	user, err := d.services.Assert(r, s, user, device)
+	if err != nil {
+		return who, err
+	}
+	row, _ := d.accounts.User(r, user)
+	return web.Requester{
+		User: user, Device: device, Locked: row.Locked, Suspended: row.Suspended,
+		Service: s.ID, Unlimited: user == s.Sender || !s.RateLimited,
+	}, nil
+}
+
+// Exempt is web.Config.Exempt.
+func (d doorkeeper) Exempt(token string) bool {
+	s := d.services.ByToken(token)
+	return s != nil && !s.RateLimited
 }
 
 // Seen is web.Config.Seen.

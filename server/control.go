@@ -40,6 +40,9 @@ type Order struct {
 	Media      string        `json:"media,omitempty"`   // a content URI
 	Release    bool          `json:"release,omitempty"` // of "media quarantine": end it
 	Report     uint64        `json:"report,omitempty"`  // a report's number
+	// Service is an application service's ID, Registration a registration file.
+	Service      string `json:"service,omitempty"`
+	Registration string `json:"registration,omitempty"`
 }
 
 // maxOrder is the largest order in bytes.

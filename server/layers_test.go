@@ -30,7 +30,7 @@ var (
 	keepers = []string{
 		"server/setup", "server/changes", "server/accounts", "server/rooms",
 		"server/history", "server/search", "server/ephemeral", "server/e2ee", "server/push",
-		"server/notices", "server/reports",
+		"server/notices", "server/reports", "server/appservice",
 	}
 	views = []string{"server/syncv2"}
 )
@@ -69,6 +69,8 @@ var house = map[string]room{
 
 	"server/notices": {ours: upTo("server/notices")},
 	"server/reports": {ours: upTo("server/reports")},
+
+	"server/appservice": {ours: upTo("server/appservice"), outside: []string{"gopkg.in/yaml.v3"}, tests: []string{"server"}},
 
 	"media":         {ours: join(ground, "media/thumb", "media/preview"), outside: []string{"go.etcd.io/bbolt"}},
 	"media/thumb":   {outside: []string{"golang.org/x/image"}},

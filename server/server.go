@@ -13,6 +13,7 @@ import (
 	"porchlight/kv"
 	"porchlight/media"
 	"porchlight/server/accounts"
+	"porchlight/server/appservice"
 	"porchlight/server/changes"
 	"porchlight/server/clientapi"
 	"porchlight/server/e2ee"
@@ -46,6 +47,7 @@ type Server struct {
 	Media     *media.Keeper
 	Notices   *notices.Keeper
 	Reports   *reports.Keeper
+	Services  *appservice.Keeper
 	Handler   http.Handler // all doors
 	board     *board       // nil: there is none
 	// boardSettings is there also while the house does not run; nil: there is no board.
@@ -137,7 +139,13 @@ func (s *Server) keepers(ctx context.Context) (err error) {
 	if err := s.openPush(); err != nil {
 		return err
 	}
+	if s.Services, err = appservice.New(ctx, appservice.Config{
+		DB: s.DB, Changes: s.Changes, Accounts: s.Accounts, Rooms: s.Rooms, Client: serviceClient(), Log: c.Log, Now: c.Now,
+	}); err != nil {
+		return err
+	}
 	s.runs("database", s.DB.Run)
+	s.runs("appservice", s.Services.Run)
 	s.runs("control", s.runControl)
 	s.runs("accounts", s.Accounts.Run)
 	s.runs("media", s.Media.Run)
@@ -165,7 +173,7 @@ func (s *Server) doors() error {
 	}
 	conf := clientapi.Config{
 		DB: s.DB, Accounts: s.Accounts, Rooms: s.Rooms, History: s.History, Search: s.Search, Ephemeral: s.Ephemeral,
-		E2EE: s.E2EE, Push: s.Push, Sync: views, Media: s.Media, Reports: s.Reports,
+		E2EE: s.E2EE, Push: s.Push, Sync: views, Media: s.Media, Reports: s.Reports, Services: s.Services,
 		Registration: clientapi.Registration(c.Registration), SharedSecret: c.SharedSecret,
 		PublicURL: strings.TrimSuffix(c.PublicURL, "/"), EncryptionHint: c.EncryptionHint, RoomVersion: c.RoomVersion,
 		MediaElsewhere: strings.TrimSuffix(c.Media.Elsewhere, "/"),
@@ -186,9 +194,10 @@ func (s *Server) doors() error {
 	}
 	topics := s.topics(page.Page)
 	page.Page = topics
+	keeper := doorkeeper{s.Accounts, s.Services}
 	handler, err := web.New(web.Config{
-		DB: s.DB, Auth: doorkeeper{s.Accounts}, Once: doorkeeper{s.Accounts}, Log: c.Log, Now: c.Now,
-		Seen:          doorkeeper{s.Accounts}.Seen,
+		DB: s.DB, Auth: keeper, Once: keeper, Assert: keeper.Assert, Exempt: keeper.Exempt, Log: c.Log, Now: c.Now,
+		Seen:          keeper.Seen,
 		RateLimitsOff: c.RateLimitsOff, TrustProxy: c.TrustProxy, OnInternalError: c.OnInternalError,
 		Fallback: s.pages(page.Page),
 	}, append(append(api.Routes(), page.Routes()...), topics.Routes()...))

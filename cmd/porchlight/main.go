@@ -22,19 +22,20 @@ import (
 // cli is the command line. Each flag has a twin in the environment, PORCHLIGHT_ and its
 // name in capitals.
 type cli struct {
-	Serve   serveCmd   `cmd:"" help:"Run the house. This is what happens when no command is given." default:"withargs"`
-	Setup   setupCmd   `cmd:"" help:"Prepare the data folder: server name, owner. Without it the first start prints a claim link."`
-	User    userCmd    `cmd:"" help:"Accounts: add, list, passwd, deactivate."`
-	Token   tokenCmd   `cmd:"" help:"Registration tokens: add, list, remove."`
-	Report  reportCmd  `cmd:"" help:"What users report as inappropriate: list, remove."`
-	Media   mediaCmd   `cmd:"" help:"Uploads: list, quarantine, delete."`
-	Ring    ringCmd    `cmd:"" help:"Have the board call the people of its ring list, as its button does."`
-	Board   boardCmd   `cmd:"" help:"The board's settings: get, set, unset."`
-	Backup  backupCmd  `cmd:"" help:"Write everything into one file, while the house goes on."`
-	Restore restoreCmd `cmd:"" help:"Fill an empty data folder from a backup."`
-	Check   checkCmd   `cmd:"" help:"Read everything and say what is wrong with it."`
-	Compact compactCmd `cmd:"" help:"Give back the space of deleted rows. The house must not be running."`
-	Version versionCmd `cmd:"" help:"Print the version."`
+	Serve      serveCmd      `cmd:"" help:"Run the house. This is what happens when no command is given." default:"withargs"`
+	Setup      setupCmd      `cmd:"" help:"Prepare the data folder: server name, owner. Without it the first start prints a claim link."`
+	User       userCmd       `cmd:"" help:"Accounts: add, list, passwd, deactivate."`
+	Token      tokenCmd      `cmd:"" help:"Registration tokens: add, list, remove."`
+	Appservice appserviceCmd `cmd:"" help:"Application services (bridges): add, list, remove."`
+	Report     reportCmd     `cmd:"" help:"What users report as inappropriate: list, remove."`
+	Media      mediaCmd      `cmd:"" help:"Uploads: list, quarantine, delete."`
+	Ring       ringCmd       `cmd:"" help:"Have the board call the people of its ring list, as its button does."`
+	Board      boardCmd      `cmd:"" help:"The board's settings: get, set, unset."`
+	Backup     backupCmd     `cmd:"" help:"Write everything into one file, while the house goes on."`
+	Restore    restoreCmd    `cmd:"" help:"Fill an empty data folder from a backup."`
+	Check      checkCmd      `cmd:"" help:"Read everything and say what is wrong with it."`
+	Compact    compactCmd    `cmd:"" help:"Give back the space of deleted rows. The house must not be running."`
+	Version    versionCmd    `cmd:"" help:"Print the version."`
 }
 
 // dataFlag is where everything lies.

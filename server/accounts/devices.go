@@ -67,6 +67,16 @@ func (k *Keeper) Devices(r kv.Reader, user matrix.UserID) iter.Seq2[matrix.Devic
 	}
 }
 
+// CreateDevice makes a device without tokens, for an application service that acts for the
+// user. The errors are M_INVALID_PARAM for an ID or name that is no good, and M_FORBIDDEN if
+// the user has too many devices.
+func (k *Keeper) CreateDevice(tx *kv.WriteTx, user matrix.UserID, device matrix.DeviceID, name string) error {
+	if _, err := matrix.ParseDeviceID(string(device)); err != nil {
+		return err
+	}
+	return k.addDevice(tx, DeviceKey{user, device}, name)
+}
+
 // addDevice makes a device unless it is there. The error is M_FORBIDDEN if the user
 // has too many, M_INVALID_PARAM for a name that is too long.
 func (k *Keeper) addDevice(tx *kv.WriteTx, key DeviceKey, name string) error {

@@ -20,6 +20,7 @@ import (
 	"porchlight/kv"
 	"porchlight/media"
 	"porchlight/server/accounts"
+	"porchlight/server/appservice"
 	"porchlight/server/e2ee"
 	"porchlight/server/ephemeral"
 	"porchlight/server/history"
@@ -45,6 +46,7 @@ type Config struct {
 	Sync      *syncv2.View
 	Media     *media.Keeper
 	Reports   *reports.Keeper
+	Services  *appservice.Keeper
 
 	// Registration is who may make an account; empty: closed.
 	Registration Registration

@@ -42,6 +42,12 @@ func (a *API) createRoom(c *web.Call, tx *kv.WriteTx, in createRoomIn) (roomIDOu
 	if len(in.Invite3pid) > 0 {
 		return roomIDOut{}, noIdentityServer()
 	}
+	if in.AliasLocalpart != "" {
+		alias := matrix.RoomAlias("#" + in.AliasLocalpart + ":" + string(a.Rooms.Server))
+		if err := a.Services.MayCreateAlias(alias, a.service(c)); err != nil {
+			return roomIDOut{}, err
+		}
+	}
 	room, err := a.Rooms.Create(tx, rooms.CreateArgs{
 		Creator: c.User, Device: c.Device, Version: in.Version, Preset: in.Preset, Public: in.Visibility == "public",
 		AliasLocalpart: in.AliasLocalpart, Name: in.Name, Topic: in.Topic, Invite: in.Invite, IsDirect: in.IsDirect,

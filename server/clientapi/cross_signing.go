@@ -20,7 +20,7 @@ type uploadCrossSigningKeysIn struct {
 // uploadCrossSigningKeys: spec: client-server API, POST keys/device_signing/upload.
 func (a *API) uploadCrossSigningKeys(c *web.Call, in uploadCrossSigningKeysIn) (web.Empty, error) {
 	keys := e2ee.CrossSigning{Master: in.Master, SelfSigning: in.SelfSigning, UserSigning: in.UserSigning}
-	confirmed := false
+	confirmed := c.Service != "" // spec: application service API, cross-signing
 	for {
 		ask := false
 		err := a.DB.Update(c.Ctx, func(tx *kv.WriteTx) (err error) {

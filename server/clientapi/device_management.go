@@ -52,6 +52,16 @@ type updateDeviceIn struct {
 // updateDevice: spec: client-server API, PUT devices/{deviceId}.
 func (a *API) updateDevice(c *web.Call, tx *kv.WriteTx, in updateDeviceIn) (web.Empty, error) {
 	d, ok := a.Accounts.Device(tx, c.User, in.Device)
+	if !ok && c.Service != "" { // spec: application service API, creating devices
+		if a.E2EE.IsCrossSigningKey(tx, c.User, string(in.Device)) {
+			return web.Empty{}, matrix.Forbidden("a device cannot be called like one of the user's cross-signing keys")
+		}
+		name := ""
+		if in.Name != nil {
+			name = *in.Name
+		}
+		return web.Empty{}, a.Accounts.CreateDevice(tx, c.User, in.Device, name)
+	}
 	if !ok {
 		return web.Empty{}, matrix.NotFound("you have no device of that name")
 	}
@@ -82,8 +92,10 @@ func (a *API) deleteDevices(c *web.Call, in deleteDevicesIn) (web.Empty, error) 
 }
 
 func (a *API) deleteConfirmed(c *web.Call, operationID string, devices []matrix.DeviceID, in uiaIn) (web.Empty, error) {
-	if err := a.confirm(c, operationID, devices, in); err != nil {
-		return web.Empty{}, err
+	if c.Service == "" { // spec: application service API, deleting devices
+		if err := a.confirm(c, operationID, devices, in); err != nil {
+			return web.Empty{}, err
+		}
 	}
 	return web.Empty{}, a.DB.Update(c.Ctx, func(tx *kv.WriteTx) error {
 		for _, device := range devices {

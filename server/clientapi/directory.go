@@ -19,6 +19,9 @@ type setRoomAliasIn struct {
 
 // setRoomAlias: spec: client-server API, PUT directory room.
 func (a *API) setRoomAlias(c *web.Call, tx *kv.WriteTx, in setRoomAliasIn) (web.Empty, error) {
+	if err := a.Services.MayCreateAlias(in.Alias, a.service(c)); err != nil {
+		return web.Empty{}, err
+	}
 	return web.Empty{}, a.Rooms.SetAlias(tx, in.Alias, in.Room, c.User)
 }
 
@@ -28,9 +31,20 @@ type getRoomIDByAliasOut struct {
 }
 
 // getRoomIdByAlias: spec: client-server API, GET directory room.
-func (a *API) getRoomIdByAlias(c *web.Call, tx *kv.ReadTx, in aliasIn) (getRoomIDByAliasOut, error) {
-	room, ok := a.Rooms.Resolve(tx, in.Alias)
-	if !ok {
+func (a *API) getRoomIdByAlias(c *web.Call, in aliasIn) (out getRoomIDByAliasOut, err error) {
+	var room matrix.RoomID
+	var ok bool
+	look := func(tx *kv.ReadTx) error {
+		room, ok = a.Rooms.Resolve(tx, in.Alias)
+		return nil
+	}
+	if err = a.DB.View(c.Ctx, look); err == nil && !ok && a.Services.QueryAlias(c.Ctx, in.Alias) {
+		err = a.DB.View(c.Ctx, look)
+	}
+	switch {
+	case err != nil:
+		return out, err
+	case !ok:
 		return getRoomIDByAliasOut{}, matrix.NotFound("there is no room with the alias " + string(in.Alias))
 	}
 	return getRoomIDByAliasOut{room, []matrix.ServerName{a.Rooms.Server}}, nil
@@ -38,7 +52,8 @@ func (a *API) getRoomIdByAlias(c *web.Call, tx *kv.ReadTx, in aliasIn) (getRoomI
 
 // deleteRoomAlias: spec: client-server API, DELETE directory room.
 func (a *API) deleteRoomAlias(c *web.Call, tx *kv.WriteTx, in aliasIn) (web.Empty, error) {
-	return web.Empty{}, a.Rooms.DeleteAlias(tx, in.Alias, c.User, c.Owner)
+	s := a.service(c)
+	return web.Empty{}, a.Rooms.DeleteAlias(tx, in.Alias, c.User, c.Owner || s != nil && s.HasAlias(in.Alias))
 }
 
 type roomIn struct {

@@ -29,7 +29,11 @@ type getLoginFlowsOut struct {
 
 // getLoginFlows: spec: client-server API, GET login.
 func (a *API) getLoginFlows(*web.Call, web.Empty) (getLoginFlowsOut, error) {
-	return getLoginFlowsOut{Flows: []loginFlow{{Type: loginPassword}, {Type: loginToken, GetLoginToken: true, Unstable: true}}}, nil
+	flows := []loginFlow{{Type: loginPassword}, {Type: loginToken, GetLoginToken: true, Unstable: true}}
+	if len(a.Services.Services()) > 0 { // bridges look for it before they try
+		flows = append(flows, loginFlow{Type: loginAppservice})
+	}
+	return getLoginFlowsOut{Flows: flows}, nil
 }
 
 type loginIn struct {
@@ -85,7 +89,9 @@ func (a *API) login(c *web.Call, in loginIn) (out loginOut, err error) {
 			return out, matrix.MissingParam("\"token\" is missing")
 		}
 	case loginAppservice:
-		return out, refuseAppservice(c)
+		if user, err = a.loginByService(c, in); err != nil {
+			return out, err
+		}
 	default:
 		return out, matrix.Unknown(http.StatusBadRequest, "this server does not know that way to log in")
 	}
@@ -103,15 +109,6 @@ func (a *API) login(c *web.Call, in loginIn) (out loginOut, err error) {
 		return err
 	})
 	return out, err
-}
-
-// refuseAppservice is what whoever claims to be an application service is told: none is
-// registered.
-func refuseAppservice(c *web.Call) error {
-	if c.R.Header.Get("Authorization") == "" && !c.R.URL.Query().Has("access_token") {
-		return matrix.MissingToken()
-	}
-	return matrix.Forbidden("that token is no application service's")
 }
 
 // loginByPassword is the user whom the identifier and the password prove.

@@ -78,12 +78,24 @@ type joinRoomIn struct {
 }
 
 // joinRoom: spec: client-server API, POST join.
-func (a *API) joinRoom(c *web.Call, tx *kv.WriteTx, in joinRoomIn) (roomIDOut, error) {
-	room, err := a.roomOf(tx, in.RoomOrAlias)
-	if err != nil {
-		return roomIDOut{}, err
+func (a *API) joinRoom(c *web.Call, in joinRoomIn) (out roomIDOut, err error) {
+	var room matrix.RoomID
+	look := func(tx *kv.ReadTx) (err error) {
+		room, err = a.roomOf(tx, in.RoomOrAlias)
+		return err
 	}
-	return a.enter(c, tx, room, "join", in.Reason)
+	err = a.DB.View(c.Ctx, look)
+	if matrix.IsCode(err, "M_NOT_FOUND") && a.Services.QueryAlias(c.Ctx, matrix.RoomAlias(in.RoomOrAlias)) {
+		err = a.DB.View(c.Ctx, look)
+	}
+	if err != nil {
+		return out, err
+	}
+	err = a.DB.Update(c.Ctx, func(tx *kv.WriteTx) (err error) {
+		out, err = a.enter(c, tx, room, "join", in.Reason)
+		return err
+	})
+	return out, err
 }
 
 // knockRoom: spec: client-server API, POST knock.

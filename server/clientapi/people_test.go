@@ -91,7 +91,7 @@ func TestLoginTokenRevisions(t *testing.T) {
 		{Name: "log in", Method: "POST", Path: "v3/login", Body: `{"type":"m.login.token","token":"{token}"}`, Status: 200, Want: `{"user_id":"{@carol}"}`, Changes: servertest.Any},
 		{Name: "log in with nothing", Method: "POST", Path: "v3/login", Body: `{"type":"m.login.token"}`, Status: 400, Errcode: "M_MISSING_PARAM"},
 		{Name: "application service without a token", Method: "POST", Path: "v3/login", Body: `{"type":"m.login.application_service","identifier":{"type":"m.id.user","user":"x"}}`, Status: 401, Errcode: "M_MISSING_TOKEN"},
-		{Name: "application service", Token: "x", Method: "POST", Path: "v3/login", Body: `{"type":"m.login.application_service","identifier":{"type":"m.id.user","user":"x"}}`, Status: 403, Errcode: "M_FORBIDDEN"},
+		{Name: "application service", Token: "x", Method: "POST", Path: "v3/login", Body: `{"type":"m.login.application_service","identifier":{"type":"m.id.user","user":"x"}}`, Status: 401, Errcode: "M_UNKNOWN_TOKEN"},
 	})
 }
 

@@ -27,8 +27,16 @@ type userIn struct {
 }
 
 // getUserProfile: spec: client-server API, GET profile/{userId}.
-func (a *API) getUserProfile(_ *web.Call, tx *kv.ReadTx, in userIn) (map[string]json.RawMessage, error) {
-	return a.Accounts.Profile(tx, in.User)
+func (a *API) getUserProfile(c *web.Call, in userIn) (profile map[string]json.RawMessage, err error) {
+	look := func(tx *kv.ReadTx) (err error) {
+		profile, err = a.Accounts.Profile(tx, in.User)
+		return err
+	}
+	err = a.DB.View(c.Ctx, look)
+	if matrix.IsCode(err, "M_NOT_FOUND") && a.Services.QueryUser(c.Ctx, in.User) {
+		err = a.DB.View(c.Ctx, look)
+	}
+	return profile, err
 }
 
 type profileFieldIn struct {

@@ -86,7 +86,7 @@ func (a *API) register(c *web.Call, in registerIn) (out loginOut, err error) {
 		return out, matrix.InvalidParam("kind has to be user or guest")
 	}
 	if in.Type == loginAppservice {
-		return out, refuseAppservice(c)
+		return a.registerByService(c, in)
 	}
 	if err := a.refuseRegistration(); err != nil {
 		return out, err
@@ -138,6 +138,9 @@ func (a *API) makeUser(tx *kv.WriteTx, localpart, hash string, guest matrix.User
 		err = a.Accounts.UpgradeGuest(tx, guest, n)
 	} else {
 		user, err = a.Accounts.Create(tx, n)
+		if err == nil && localpart != "" {
+			err = a.Services.MayCreateUser(user, nil) // there may be a new service by now
+		}
 	}
 	if err != nil || proof.Validation == "" {
 		return user, err
@@ -156,7 +159,7 @@ func (a *API) checkNewUser(c *web.Call, in registerIn) (guest matrix.UserID, err
 			return err
 		}
 		if in.Username != "" {
-			_, err = a.Accounts.Available(tx, in.Username)
+			err = a.available(tx, in.Username)
 		}
 		return err
 	})
@@ -169,6 +172,15 @@ func (a *API) checkNewUser(c *web.Call, in registerIn) (guest matrix.UserID, err
 		return "", matrix.MissingParam("\"password\" is missing")
 	}
 	return guest, nil
+}
+
+// available refuses a name that is taken, none, or reserved for an application service.
+func (a *API) available(r kv.Reader, name string) error {
+	user, err := a.Accounts.Available(r, name)
+	if err != nil {
+		return err
+	}
+	return a.Services.MayCreateUser(user, nil)
 }
 
 // upgrading is the guest who shows their token to become a full user under the same name
@@ -219,6 +231,6 @@ func (a *API) checkUsernameAvailability(_ *web.Call, tx *kv.ReadTx, in checkUser
 	if err := a.refuseRegistration(); err != nil { // else anybody could list who lives here
 		return checkUsernameAvailabilityOut{}, err
 	}
-	_, err := a.Accounts.Available(tx, in.Username)
+	err := a.available(tx, in.Username)
 	return checkUsernameAvailabilityOut{Available: err == nil}, err
 }

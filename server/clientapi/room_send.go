@@ -30,8 +30,12 @@ func (a *API) sendMessage(c *web.Call, tx *kv.WriteTx, in sendMessageIn) (eventI
 	if err := a.refuseSuspended(c, tx, in.Type, redacted(in.Body)); err != nil {
 		return eventIDOut{}, err
 	}
+	ts, err := timestamp(c)
+	if err != nil {
+		return eventIDOut{}, err
+	}
 	return a.send(tx, rooms.SendArgs{
-		Room: in.Room, Sender: c.User, Type: in.Type, Content: in.Body, Device: c.Device, TxnID: c.TxnID,
+		Room: in.Room, Sender: c.User, Type: in.Type, Content: in.Body, Device: c.Device, TxnID: c.TxnID, TS: ts,
 	})
 }
 
@@ -74,8 +78,12 @@ type setRoomStateWithKeyIn struct {
 
 // setRoomStateWithKey: spec: client-server API, PUT state.
 func (a *API) setRoomStateWithKey(c *web.Call, tx *kv.WriteTx, in setRoomStateWithKeyIn) (eventIDOut, error) {
+	ts, err := timestamp(c)
+	if err != nil {
+		return eventIDOut{}, err
+	}
 	return a.send(tx, rooms.SendArgs{
-		Room: in.Room, Sender: c.User, Type: in.Type, StateKey: &in.StateKey, Content: in.Body, Device: c.Device,
+		Room: in.Room, Sender: c.User, Type: in.Type, StateKey: &in.StateKey, Content: in.Body, Device: c.Device, TS: ts,
 	})
 }
 

@@ -45,6 +45,12 @@ func (a *API) Routes() []web.Route {
 		{Op: "requestTokenTo3PIDEmail", Method: post, Path: "/_matrix/client/v3/account/3pid/email/requestToken", Access: web.Anyone, RateLimited: true, Limit: web.Login, Handler: web.Plain(a.requestTokenTo3PIDEmail)},
 		{Op: "requestTokenTo3PIDMSISDN", Method: post, Path: "/_matrix/client/v3/account/3pid/msisdn/requestToken", Access: web.Anyone, RateLimited: true, Limit: web.Login, Handler: web.Plain(a.requestPhoneToken)},
 
+		// appservice_ping.yaml
+		{Op: "pingAppservice", Method: post, Path: "/_matrix/client/v1/appservice/{appserviceId}/ping", Aliases: []string{"/_matrix/client/unstable/fi.mau.msc2659/appservice/{appserviceId}/ping"}, Access: web.User, Handler: web.Plain(a.pingAppservice)},
+
+		// appservice_room_directory.yaml
+		{Op: "updateAppserviceRoomDirectoryVisibility", Method: put, Path: "/_matrix/client/v3/directory/list/appservice/{networkId}/{roomId}", Access: web.User, Handler: web.Write(a.updateAppserviceRoomDirectoryVisibility)},
+
 		// authed-content-repo.yaml
 		{Op: "getContentAuthed", Method: get, Path: "/_matrix/client/v1/media/download/{serverName}/{mediaId}", Access: web.User, Guests: true, RateLimited: true, Handler: web.Stream(a.getContentAuthed)},
 		{Op: "getContentOverrideNameAuthed", Method: get, Path: "/_matrix/client/v1/media/download/{serverName}/{mediaId}/{fileName}", Access: web.User, Guests: true, RateLimited: true, Handler: web.Stream(a.getContentOverrideNameAuthed)},
@@ -85,7 +91,7 @@ func (a *API) Routes() []web.Route {
 
 		// directory.yaml
 		{Op: "setRoomAlias", Method: put, Path: "/_matrix/client/v3/directory/room/{roomAlias}", Access: web.User, NotSuspended: true, Handler: web.Write(a.setRoomAlias)},
-		{Op: "getRoomIdByAlias", Method: get, Path: "/_matrix/client/v3/directory/room/{roomAlias}", Access: web.Anyone, Handler: web.Read(a.getRoomIdByAlias)},
+		{Op: "getRoomIdByAlias", Method: get, Path: "/_matrix/client/v3/directory/room/{roomAlias}", Access: web.Anyone, Handler: web.Plain(a.getRoomIdByAlias)},
 		{Op: "deleteRoomAlias", Method: remove, Path: "/_matrix/client/v3/directory/room/{roomAlias}", Access: web.User, NotSuspended: true, Handler: web.Write(a.deleteRoomAlias)},
 		{Op: "getLocalAliases", Method: get, Path: "/_matrix/client/v3/rooms/{roomId}/aliases", Access: web.User, RateLimited: true, Handler: web.Read(a.getLocalAliases)},
 
@@ -101,7 +107,7 @@ func (a *API) Routes() []web.Route {
 
 		// joining.yaml
 		{Op: "joinRoomById", Method: post, Path: "/_matrix/client/v3/rooms/{roomId}/join", Access: web.User, Guests: true, NotSuspended: true, RateLimited: true, Handler: web.Write(a.joinRoomById)},
-		{Op: "joinRoom", Method: post, Path: "/_matrix/client/v3/join/{roomIdOrAlias}", Access: web.User, NotSuspended: true, RateLimited: true, Handler: web.Write(a.joinRoom)},
+		{Op: "joinRoom", Method: post, Path: "/_matrix/client/v3/join/{roomIdOrAlias}", Access: web.User, NotSuspended: true, RateLimited: true, Handler: web.Plain(a.joinRoom)},
 
 		// key_backup.yaml
 		{Op: "postRoomKeysVersion", Method: post, Path: "/_matrix/client/v3/room_keys/version", Access: web.User, RateLimited: true, Handler: web.Write(a.postRoomKeysVersion)},
@@ -192,7 +198,7 @@ func (a *API) Routes() []web.Route {
 		{Op: "setProfileField", Method: put, Path: "/_matrix/client/v3/profile/{userId}/{keyName}", Aliases: []string{"/_matrix/client/unstable/uk.tcpip.msc4133/profile/{userId}/{keyName}"}, Access: web.User, NotSuspended: true, Guests: true, RateLimited: true, MaxBody: maxProfileBody, Handler: web.Write(a.setProfileField)},
 		{Op: "getProfileField", Method: get, Path: "/_matrix/client/v3/profile/{userId}/{keyName}", Aliases: []string{"/_matrix/client/unstable/uk.tcpip.msc4133/profile/{userId}/{keyName}"}, Access: web.Anyone, Handler: web.Read(a.getProfileField)},
 		{Op: "deleteProfileField", Method: remove, Path: "/_matrix/client/v3/profile/{userId}/{keyName}", Aliases: []string{"/_matrix/client/unstable/uk.tcpip.msc4133/profile/{userId}/{keyName}"}, Access: web.User, NotSuspended: true, Guests: true, RateLimited: true, Handler: web.Write(a.deleteProfileField)},
-		{Op: "getUserProfile", Method: get, Path: "/_matrix/client/v3/profile/{userId}", Access: web.Anyone, Handler: web.Read(a.getUserProfile)},
+		{Op: "getUserProfile", Method: get, Path: "/_matrix/client/v3/profile/{userId}", Access: web.Anyone, Handler: web.Plain(a.getUserProfile)},
 
 		// pusher.yaml
 		{Op: "getPushers", Method: get, Path: "/_matrix/client/v3/pushers", Access: web.User, Handler: web.Read(a.getPushers)},

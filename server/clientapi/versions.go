@@ -21,6 +21,8 @@ func (a *API) getVersions(*web.Call, web.Empty) (getVersionsOut, error) {
 		UnstableFeatures: map[string]bool{
 			"com.beeper.msc3860":                      true, // redirects to media
 			"fi.mau.msc2246":                          true, // asynchronous uploads
+			"fi.mau.msc2659":                          true, // pings to application services
+			"fi.mau.msc2659.stable":                   true,
 			"org.matrix.msc3916.stable":               true, // media with an access token
 			"org.matrix.msc3882":                      true, // login tokens, revision 0
 			"org.matrix.msc3952_intentional_mentions": true,

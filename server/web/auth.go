@@ -27,6 +27,10 @@ type Requester struct {
 	Locked bool // may do nothing but log out (spec: client-server API, account locking)
 	// Suspended users may read and leave (spec: client-server API, account suspension).
 	Suspended bool
+	// Service is the ID of the application service that acts for the user; empty: none.
+	Service string
+	// Unlimited requests are not counted against rate limits.
+	Unlimited bool
 }
 
 // accessToken is the token of a request: of the Authorization header, else of the
@@ -42,6 +46,10 @@ func accessToken(r *http.Request, query url.Values) string {
 	return query.Get("access_token")
 }
 
+// Token is the access token of the request, empty if there is none: for operations of which
+// only one form needs one.
+func (c *Call) Token() string { return accessToken(c.R, c.R.URL.Query()) }
+
 // authenticate fills in who the caller is. It is run once before the body is read and
 // again inside a write transaction, since the token may be gone by then.
 func (x *exchange) authenticate(r kv.Reader) error {
@@ -56,6 +64,12 @@ func (x *exchange) authenticate(r kv.Reader) error {
 	if err != nil {
 		return err
 	}
+	if who.Service != "" && x.server.assert != nil {
+		user, device := x.query.Get("user_id"), x.query.Get("device_id")
+		if who, err = x.server.assert(r, who, matrix.UserID(user), matrix.DeviceID(device)); err != nil {
+			return err
+		}
+	}
 	if who.Locked && !x.op.route.Locked {
 		return matrix.UserLocked()
 	}
@@ -66,6 +80,6 @@ func (x *exchange) authenticate(r kv.Reader) error {
 		return matrix.UserSuspended()
 	}
 	x.call.User, x.call.Device, x.call.Guest, x.call.Owner = who.User, who.Device, who.Guest, who.Owner
-	x.call.Suspended = who.Suspended
+	x.call.Suspended, x.call.Service, x.call.unlimited = who.Suspended, who.Service, who.Unlimited
 	return nil
 }

@@ -21,6 +21,9 @@ type Call struct {
 	Owner  bool // owner of the house
 	// Suspended is for operations of which suspended users may do a part.
 	Suspended bool
+	// Service is the ID of the application service that acts for User; empty: none.
+	Service   string
+	unlimited bool
 
 	Now time.Time // when the request came in
 	IP  string    // the client's address, without port; empty if unknown

@@ -41,6 +41,14 @@ type Config struct {
 	// Seen hears of every authenticated request, outside any transaction; nil is none.
 	Seen func(who Requester, ip string, now time.Time)
 
+	// Assert says for whom a request of an application service is, which may name a user and
+	// a device (spec: application service API, identity assertion); nil: for whom its token is.
+	Assert func(r kv.Reader, who Requester, user matrix.UserID, device matrix.DeviceID) (Requester, error)
+
+	// Exempt says that whoever shows a token is not counted, in operations that need none;
+	// nil: nobody is.
+	Exempt func(token string) bool
+
 	// OnInternalError hears of every 500, in the request's goroutine: test servers
 	// fail the test.
 	OnInternalError func(err error, reference string)
@@ -61,6 +69,8 @@ type Server struct {
 	limits   *limiter // nil: off
 	proxy    bool
 	seen     func(Requester, string, time.Time)
+	assert   func(kv.Reader, Requester, matrix.UserID, matrix.DeviceID) (Requester, error)
+	exempt   func(string) bool
 	onError  func(error, string)
 	fallback http.Handler
 	router   *router
@@ -71,7 +81,7 @@ type Server struct {
 func New(cfg Config, routes []Route) (*Server, error) {
 	s := &Server{
 		db: cfg.DB, auth: cfg.Auth, once: cfg.Once, log: cfg.Log, now: cfg.Now,
-		maxBody: cfg.MaxBody, proxy: cfg.TrustProxy, seen: cfg.Seen, onError: cfg.OnInternalError,
+		maxBody: cfg.MaxBody, proxy: cfg.TrustProxy, seen: cfg.Seen, assert: cfg.Assert, exempt: cfg.Exempt, onError: cfg.OnInternalError,
 		fallback: cfg.Fallback, router: newRouter(),
 	}
 	if s.log == nil {
@@ -230,7 +240,7 @@ func (x *exchange) admit(ctx context.Context) (answered bool, err error) {
 		if err != nil {
 			return false, err
 		}
-		if x.server.seen != nil {
+		if x.server.seen != nil && (x.call.Service == "" || x.call.Device != "") {
 			c := &x.call
 			x.server.seen(Requester{User: c.User, Device: c.Device, Guest: c.Guest, Owner: c.Owner}, c.IP, c.Now)
 		}
@@ -238,7 +248,7 @@ func (x *exchange) admit(ctx context.Context) (answered bool, err error) {
 			return true, nil
 		}
 	}
-	if x.op.route.RateLimited && x.server.limits != nil {
+	if x.op.route.RateLimited && x.server.limits != nil && !x.unlimited() {
 		who := string(x.call.User)
 		if who == "" {
 			who = addressBlock(x.call.IP)
@@ -248,4 +258,9 @@ func (x *exchange) admit(ctx context.Context) (answered bool, err error) {
 		}
 	}
 	return false, nil
+}
+
+// unlimited says whether the request is not counted.
+func (x *exchange) unlimited() bool {
+	return x.call.unlimited || x.op.route.Access == Anyone && x.token != "" && x.server.exempt != nil && x.server.exempt(x.token)
 }

@@ -1,0 +1,144 @@
+package appservice
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"porchlight/server/matrix"
+)
+
+const good = `
+id: "IRC Bridge"
+url: "http://127.0.0.1:1234/"
+as_token: "30c05ae90a248a41"
+hs_token: "312df522183efd40"
+sender_localpart: "_irc_bot"
+rate_limited: false
+protocols: [irc]
+de.sorunome.msc2409.push_ephemeral: true
+namespaces:
+  users:
+    - exclusive: true
+      regex: "@_irc_bridge_.*"
+  aliases:
+    - exclusive: false
+      regex: "#_irc_bridge_.*"
+  rooms: []
+`
+
+func TestParse(t *testing.T) {
+	reg, err := Parse([]byte(good))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if reg.ID != "IRC Bridge" || reg.URL != "http://127.0.0.1:1234" || len(reg.Users) != 1 || !reg.Users[0].Exclusive || reg.RateLimited {
+		t.Errorf("%+v", reg)
+	}
+	for name, change := range map[string][2]string{
+		"no id":              {`id: "IRC Bridge"`, ``},
+		"no token":           {`as_token: "30c05ae90a248a41"`, ``},
+		"a short token":      {`30c05ae90a248a41`, `x`},
+		"the same tokens":    {`30c05ae90a248a41`, `312df522183efd40`},
+		"a token with lines": {`30c05ae90a248a41`, `30c05ae9\n0a248a41`},
+		"no sender":          {`_irc_bot`, ``},
+		"a wrong sender":     {`_irc_bot`, `@irc`},
+		"another scheme":     {`http://127`, `ftp://127`},
+		"with a password":    {`http://127`, `http://a:b@127`},
+		"a bad regex":        {`@_irc_bridge_.*`, `@(`},
+		"a backreference":    {`@_irc_bridge_.*`, `@(a)\\1`},
+		"a huge repetition":  {`@_irc_bridge_.*`, `@(a{1000}){1000}`},
+		"a long regex":       {`@_irc_bridge_.*`, strings.Repeat("a", maxRegexBytes+1)},
+		"an empty regex":     {`@_irc_bridge_.*`, ``},
+		"another shape":      {`rooms: []`, `rooms: {a: b}`},
+		"too large":          {`rooms: []`, "rooms: []\n# " + strings.Repeat("x", MaxRegistrationBytes)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if !strings.Contains(good, change[0]) {
+				t.Fatal("nothing is changed")
+			}
+			_, err := Parse([]byte(strings.ReplaceAll(good, change[0], change[1])))
+			if !matrix.IsCode(err, "M_INVALID_PARAM") {
+				t.Fatalf("%v", err)
+			}
+			if strings.Contains(err.Error(), "312df522183efd40") {
+				t.Errorf("a token is told: %v", err)
+			}
+		})
+	}
+	if reg, err := Parse([]byte(strings.Replace(good, `"http://127.0.0.1:1234/"`, "null", 1))); err != nil || reg.URL != "" {
+		t.Errorf("without a URL: %q, %v", reg.URL, err)
+	}
+}
+
+func TestOverlap(t *testing.T) {
+	for _, c := range []struct {
+		a, b string
+		want bool
+	}{
+		{`@_irc_.*`, `@_irc_.*`, true},
+		{`@_irc_.*`, `@_tg_.*`, false},
+		{`@_irc_.*`, `^@_irc_ann:house\.test$`, true},
+		{`@ann$`, `@anna`, false},
+		{`@ann`, `@anna$`, true}, // an expression need not match to the end
+		{`@.*_bot:house$`, `@tg_.*:house$`, true},
+		{`@[a-m].*`, `@[n-z].*`, false},
+		{`@(?i)IRC_x$`, `@irc_x$`, true},
+		{`.*`, `#room`, true},
+		{`@a+$`, `@(aa)*b$`, false},
+	} {
+		if got := overlap(c.a, c.b); got != c.want {
+			t.Errorf("%s and %s: %t", c.a, c.b, got)
+		}
+		if got := overlap(c.b, c.a); got != c.want {
+			t.Errorf("%s and %s: %t", c.b, c.a, got)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(good))
+	f.Add([]byte("id: &a [*a]\n"))
+	f.Add([]byte("namespaces: {users: [{regex: '('}]}"))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		reg, err := Parse(raw)
+		if err != nil {
+			if !matrix.IsCode(err, "M_INVALID_PARAM") {
+				t.Errorf("%v", err)
+			}
+			return
+		}
+		for _, n := range reg.Users {
+			if _, err := n.compile(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
+func FuzzOverlap(f *testing.F) {
+	f.Add("@_irc_.*", "@_irc_ann:house$")
+	f.Add("(a|b)*$", "[^a]c")
+	f.Fuzz(func(t *testing.T, a, text string) {
+		if len(a) > 64 || len(text) > 64 {
+			return
+		}
+		n := Namespace{Regex: a}
+		re, err := n.compile()
+		if err != nil || a == "" || !re.MatchString(text) {
+			return
+		}
+		if quoted := quote(text); quoted != "" && !overlap(a, quoted) {
+			t.Errorf("%q matches %q, but they are said not to overlap", a, text)
+		}
+	})
+}
+
+// quote is an expression that matches a text and nothing else; empty if there is none.
+func quote(text string) string {
+	if text == "" || !utf8.ValidString(text) {
+		return ""
+	}
+	return regexp.QuoteMeta(text) + `\z`
+}
