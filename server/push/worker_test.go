@@ -11,7 +11,7 @@ func TestRetriesAreBounded(t *testing.T) {
 	for failures := 1; failures < 100; failures++ {
 		wait := retryAfter(failures)
 		most := maxRetry
-		if failures < 10 {
+		if failures <= 10 { // 2^9 s are less than ten minutes
 			most = min(maxRetry, firstRetry<<(failures-1))
 		}
 		if wait < most/2 || wait > most {
