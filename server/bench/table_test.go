@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"os"
-	"runtime/debug"
 	"slices"
 	"strconv"
 	"sync"
@@ -24,9 +23,6 @@ var table struct {
 }
 
 func TestMain(m *testing.M) {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(400) // as cmd/porchlight does
-	}
 	code := m.Run()
 	printTable(table.rows)
 	os.Exit(code)
