@@ -81,8 +81,9 @@ var house = map[string]room{
 	"voip/gpio":              {outside: []string{"periph.io/x/host/v3", "periph.io/x/conn/v3"}},
 	"voip/device":            {outside: []string{"github.com/pion/mediadevices", "github.com/pion/opus", "github.com/blackjack/webcam", "golang.org/x/sys"}},
 	"voip/device/devicetest": {ours: []string{"voip/device"}},
-	"voip/bridge":            {ours: []string{"voip/call", "voip/device"}, outside: pion, tests: []string{"server/matrix", "voip/relay"}},
-	"voip/relay":             {outside: []string{"github.com/pion/turn/v5", "github.com/pion/stun/v4", "github.com/pion/logging"}},
+	"voip/pionlog":           {outside: []string{"github.com/pion/logging"}},
+	"voip/bridge":            {ours: []string{"voip/call", "voip/device", "voip/pionlog"}, outside: pion, tests: []string{"server/matrix", "voip/relay"}},
+	"voip/relay":             {ours: []string{"voip/pionlog"}, outside: []string{"github.com/pion/turn/v5", "github.com/pion/stun/v4", "github.com/pion/logging"}},
 	"voip/agent":             {ours: join(ground, "voip/call", "voip/alert")},
 
 	"server/syncv2": {ours: join(ground, rules, keepers)},
@@ -95,7 +96,7 @@ var house = map[string]room{
 	"server/clientapi": {ours: join(ground, rules, keepers, views, "server/web", "server/mail", "media", "media/thumb"), tests: []string{"server"}},
 	"server/panel":     {ours: join(ground, keepers, "server/web", "media"), tests: []string{"server"}},
 
-	"server/discovery": {outside: []string{"github.com/pion/mdns/v2", "github.com/pion/logging", "golang.org/x/net", "rsc.io/qr"}},
+	"server/discovery": {ours: []string{"voip/pionlog"}, outside: []string{"github.com/pion/mdns/v2", "golang.org/x/net", "rsc.io/qr"}},
 
 	"server":            {ours: []string{"*"}},
 	"server/servertest": {ours: []string{"*"}, outside: []string{"github.com/santhosh-tekuri/jsonschema/v6"}, tests: []string{"gopkg.in/yaml.v3"}},

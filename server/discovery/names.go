@@ -15,6 +15,8 @@ import (
 	"github.com/pion/mdns/v2"
 	"golang.org/x/net/ipv4"
 	"golang.org/x/net/ipv6"
+
+	"porchlight/voip/pionlog"
 )
 
 const (
@@ -276,7 +278,7 @@ func (n *Names) respond(name string, links []link) (*mdns.Conn, error) {
 		return nil, err
 	}
 	options := []mdns.ServerOption{
-		mdns.WithLocalNames(name), mdns.WithLoggerFactory(pionLog{n.Log}), mdns.WithIncludeLoopback(n.Loopback),
+		mdns.WithLocalNames(name), mdns.WithLoggerFactory(pionlog.New(n.Log)), mdns.WithIncludeLoopback(n.Loopback),
 		mdns.WithName("porchlight"), mdns.WithResponseTTL(recordTTL), mdns.WithCacheRefresh(false),
 	}
 	var interfaces []net.Interface

@@ -11,6 +11,8 @@ import (
 
 	"github.com/pion/mdns/v2"
 	"golang.org/x/net/dns/dnsmessage"
+
+	"porchlight/voip/pionlog"
 )
 
 // patience is how long a test waits for a packet before it gives up.
@@ -97,7 +99,7 @@ func TestNameAndServices(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client, err := mdns.NewServer(v4, v6, mdns.WithIncludeLoopback(true), mdns.WithLoggerFactory(pionLog{n.Log}))
+	client, err := mdns.NewServer(v4, v6, mdns.WithIncludeLoopback(true), mdns.WithLoggerFactory(pionlog.New(n.Log)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,11 +2,9 @@ package bridge
 
 import (
 	"fmt"
-	"log/slog"
 
 	"github.com/pion/ice/v4"
 	"github.com/pion/interceptor"
-	"github.com/pion/logging"
 	"github.com/pion/sdp/v3"
 	"github.com/pion/webrtc/v4"
 )
@@ -91,26 +89,3 @@ func registerCodecs(m *webrtc.MediaEngine) error {
 	}
 	return nil
 }
-
-// pionLog hands pion's log to ours. Its warnings are about single packets and
-// candidates and help only whoever looks for a fault, so nothing is above Debug.
-type pionLog struct{ log *slog.Logger }
-
-// NewLogger is that of logging.LoggerFactory.
-func (p pionLog) NewLogger(scope string) logging.LeveledLogger {
-	return scopedLog{p.log.With("pion", scope)}
-}
-
-type scopedLog struct{ log *slog.Logger }
-
-func (scopedLog) Trace(string)          {}
-func (scopedLog) Tracef(string, ...any) {}
-func (scopedLog) Debug(string)          {}
-func (scopedLog) Debugf(string, ...any) {}
-func (scopedLog) Info(string)           {}
-func (scopedLog) Infof(string, ...any)  {}
-
-func (l scopedLog) Warn(msg string)                   { l.log.Debug(msg) }
-func (l scopedLog) Warnf(format string, args ...any)  { l.log.Debug(fmt.Sprintf(format, args...)) }
-func (l scopedLog) Error(msg string)                  { l.log.Debug(msg) }
-func (l scopedLog) Errorf(format string, args ...any) { l.log.Debug(fmt.Sprintf(format, args...)) }

@@ -11,6 +11,8 @@ import (
 
 	"github.com/pion/ice/v4"
 	"github.com/pion/logging"
+
+	"porchlight/voip/pionlog"
 )
 
 const (
@@ -45,7 +47,7 @@ type ports struct {
 // bind opens the ports, without any goroutine yet.
 func bind(cfg Config) (*ports, error) {
 	p := &ports{
-		cfg: cfg, log: cfg.Log, factory: pionLog{cfg.Log},
+		cfg: cfg, log: cfg.Log, factory: pionlog.New(cfg.Log),
 		conns: map[netip.Addr]net.PacketConn{}, muxes: map[netip.Addr]*ice.UDPMuxDefault{},
 	}
 	var err error

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/pion/turn/v5"
+
+	"porchlight/voip/pionlog"
 )
 
 const (
@@ -202,7 +204,7 @@ func (r *Relay) openDoor(addr netip.Addr) (*door, error) {
 	d := &door{tcp: &listener{TCPListener: tcp, gates: &r.gates}}
 	from := &generator{r: r, addr: addr}
 	d.server, err = turn.NewServer(turn.ServerConfig{
-		Realm: realm, AuthHandler: r.authenticate, QuotaHandler: r.quota, LoggerFactory: pionLog{r.log},
+		Realm: realm, AuthHandler: r.authenticate, QuotaHandler: r.quota, LoggerFactory: pionlog.New(r.log),
 		PacketConnConfigs: []turn.PacketConnConfig{{PacketConn: udp, RelayAddressGenerator: from, PermissionHandler: r.permit}},
 		ListenerConfigs:   []turn.ListenerConfig{{Listener: d.tcp, RelayAddressGenerator: from, PermissionHandler: r.permit}},
 		EventHandler:      turn.EventHandler{OnAuth: r.onAuth},

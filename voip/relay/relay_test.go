@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/pion/turn/v5"
+
+	"porchlight/voip/pionlog"
 )
 
 // patience is how long a test waits for a packet before it gives up.
@@ -72,7 +74,7 @@ func client(t *testing.T, r *Relay, network string, c Credentials) *turn.Client 
 	}
 	cl, err := turn.NewClient(&turn.ClientConfig{
 		TURNServerAddr: r.url(t), Conn: packets, Username: c.Username, Password: c.Password, Realm: realm,
-		RTO: 100 * time.Millisecond, LoggerFactory: pionLog{r.log},
+		RTO: 100 * time.Millisecond, LoggerFactory: pionlog.New(r.log),
 	})
 	if err != nil {
 		t.Fatal(err)
