@@ -66,7 +66,7 @@ func (s *Server) openBoard(ctx context.Context) error {
 	s.board = &board{devices: devices, bridge: calls, pins: pins}
 	conf := agent.Config{
 		House: &boardHouse{s: s}, Bridge: boardBridge{calls}, Self: s.BoardUser(), Devices: boardDevices{devices},
-		Settings: s.boardSettings, About: devices.Describe(), Log: log, Now: s.Config.Now,
+		Settings: s.boardSettings, About: devices.Describe(), News: s.relayAbout, Log: log, Now: s.Config.Now,
 	}
 	if pins.HasDoor() {
 		conf.Door = pins

@@ -46,6 +46,22 @@ func TestRingReachesPeople(t *testing.T) {
 	}
 }
 
+// TestStatusTellsOfTheRelay: what the relay counts can be asked for in writing.
+func TestStatusTellsOfTheRelay(t *testing.T) {
+	s := servertest.New(t, func(c *server.Config) {
+		c.Board = server.BoardConfig{Camera: "test", Microphone: "test", Loudspeaker: "meter", Loopback: true}
+		c.Network.Turn = true
+	})
+	owner := s.User("owner")
+	kvtest.Update(t, s.DB, func(tx *kv.WriteTx) error { return s.MakeOwner(tx, owner.ID) })
+	var in struct {
+		Rooms []string `json:"joined_rooms"`
+	}
+	owner.Must("GET", "v3/joined_rooms", "", &in)
+	owner.Must("PUT", "v3/rooms/"+in.Rooms[0]+"/send/m.room.message/1", `{"msgtype":"m.text","body":"status"}`, nil)
+	timeline(t, s, owner.Token, "The relay for calls: 0 open, 0 since the start, 0 kB carried")
+}
+
 // timeline syncs until an event has certain words in its body, and returns all events as
 // type, body, URL and invitee.
 func timeline(t *testing.T, s *servertest.Server, token, until string) (seen []string) {

@@ -173,13 +173,11 @@ func (s *Server) openHTTPS(ctx context.Context) error {
 		return nil
 	}
 	if c.TLSCert != "" {
-		cert, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
+		files, err := discovery.OpenFiles(c.TLSCert, c.TLSKey, c.Now, c.Log.With("part", "network"))
 		if err != nil {
 			return err
 		}
-		s.network.secure = &tls.Config{
-			Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"},
-		}
+		s.network.secure = files.TLS()
 		return nil
 	}
 	authority, err := s.authority(ctx)
@@ -414,6 +412,20 @@ func (s *Server) RelayStats() (relay.Stats, bool) {
 		return relay.Stats{}, false
 	}
 	return s.network.relay.Stats(), true
+}
+
+// relayAbout says in a sentence what the TURN server does; none without it.
+func (s *Server) relayAbout() []string {
+	st, on := s.RelayStats()
+	if !on {
+		return nil
+	}
+	line := fmt.Sprintf("The relay for calls: %d open, %d since the start, %d kB carried; refused: %d for wrong credentials, %d for being too many.",
+		st.Allocations, st.Allocated, st.Bytes/1000, st.Unauthorised, st.OverQuota)
+	if _, open := s.network.relay.Port(); !open {
+		line = "The relay for calls cannot work: its port is taken."
+	}
+	return []string{line}
 }
 
 // networkAbout is how the house is reached with TLS, and relays calls, in plain sentences.

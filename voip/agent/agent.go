@@ -40,8 +40,10 @@ type Config struct {
 	MaxCalls int // 0: DefaultMaxCalls
 	// About are plain sentences on the board's devices, told to who asks for the status.
 	About []string
-	Log   *slog.Logger     // nil: slog.Default()
-	Now   func() time.Time // nil: time.Now
+	// News are further sentences for the status, asked for each time; nil: none.
+	News func() []string
+	Log  *slog.Logger     // nil: slog.Default()
+	Now  func() time.Time // nil: time.Now
 	// Random makes party IDs; nil: crypto/rand.
 	Random io.Reader
 }

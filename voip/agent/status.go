@@ -70,5 +70,8 @@ func (a *Agent) statusText() string {
 	for _, c := range calls {
 		lines = append(lines, fmt.Sprintf("In a call with %s (%s).", c.Peer, c.Phase))
 	}
+	if a.News != nil {
+		lines = append(lines, a.News()...)
+	}
 	return strings.Join(lines, "\n")
 }
