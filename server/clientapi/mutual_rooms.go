@@ -1,6 +1,7 @@
 package clientapi
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -15,12 +16,16 @@ const mutualRoomsPage = 250
 type getMutualRoomsIn struct {
 	User matrix.UserID `query:"user_id,required"`
 	From string        `query:"from"`
+	// What MSC2666 called the two tokens before it was accepted, and clients still do.
+	UnstableFrom string `query:"batch_token"`
 }
 
 type getMutualRoomsOut struct {
 	Joined []matrix.RoomID `json:"joined"`
 	Count  int             `json:"count"`
 	Next   string          `json:"next_batch,omitempty"`
+
+	UnstableNext string `json:"next_batch_token,omitempty"`
 }
 
 // getMutualRooms: spec: client-server API, GET mutual_rooms. A token is the last room of
@@ -34,8 +39,8 @@ func (a *API) getMutualRooms(c *web.Call, tx *kv.ReadTx, in getMutualRoomsIn) (g
 	}
 	shared := a.Rooms.MutualRooms(tx, c.User, in.User)
 	out := getMutualRoomsOut{Joined: shared, Count: len(shared)}
-	if in.From != "" {
-		after, found := strings.CutPrefix(in.From, "m")
+	if from := cmp.Or(in.From, in.UnstableFrom); from != "" {
+		after, found := strings.CutPrefix(from, "m")
 		if _, err := matrix.ParseRoomID(after); !found || err != nil {
 			return getMutualRoomsOut{}, matrix.InvalidParam("that is no token of this operation")
 		}
@@ -48,6 +53,7 @@ func (a *API) getMutualRooms(c *web.Call, tx *kv.ReadTx, in getMutualRoomsIn) (g
 	if len(out.Joined) > mutualRoomsPage {
 		out.Joined = out.Joined[:mutualRoomsPage]
 		out.Next = "m" + string(out.Joined[mutualRoomsPage-1])
+		out.UnstableNext = out.Next
 	}
 	return out, nil
 }

@@ -52,11 +52,11 @@ func (a *API) Routes() []web.Route {
 		{Op: "updateAppserviceRoomDirectoryVisibility", Method: put, Path: "/_matrix/client/v3/directory/list/appservice/{networkId}/{roomId}", Access: web.User, Handler: web.Write(a.updateAppserviceRoomDirectoryVisibility)},
 
 		// authed-content-repo.yaml
-		{Op: "getContentAuthed", Method: get, Path: "/_matrix/client/v1/media/download/{serverName}/{mediaId}", Access: web.User, Guests: true, RateLimited: true, Handler: web.Stream(a.getContentAuthed)},
-		{Op: "getContentOverrideNameAuthed", Method: get, Path: "/_matrix/client/v1/media/download/{serverName}/{mediaId}/{fileName}", Access: web.User, Guests: true, RateLimited: true, Handler: web.Stream(a.getContentOverrideNameAuthed)},
-		{Op: "getContentThumbnailAuthed", Method: get, Path: "/_matrix/client/v1/media/thumbnail/{serverName}/{mediaId}", Access: web.User, Guests: true, RateLimited: true, Handler: web.Stream(a.getContentThumbnailAuthed)},
-		{Op: "getUrlPreviewAuthed", Method: get, Path: "/_matrix/client/v1/media/preview_url", Access: web.User, RateLimited: true, Limit: web.Upload, Handler: web.Plain(a.getUrlPreviewAuthed)},
-		{Op: "getConfigAuthed", Method: get, Path: "/_matrix/client/v1/media/config", Access: web.User, RateLimited: true, Handler: web.Plain(a.getConfigAuthed)},
+		{Op: "getContentAuthed", Method: get, Path: "/_matrix/client/v1/media/download/{serverName}/{mediaId}", Aliases: []string{"/_matrix/client/unstable/org.matrix.msc3916/media/download/{serverName}/{mediaId}"}, Access: web.User, Guests: true, RateLimited: true, Handler: web.Stream(a.getContentAuthed)},
+		{Op: "getContentOverrideNameAuthed", Method: get, Path: "/_matrix/client/v1/media/download/{serverName}/{mediaId}/{fileName}", Aliases: []string{"/_matrix/client/unstable/org.matrix.msc3916/media/download/{serverName}/{mediaId}/{fileName}"}, Access: web.User, Guests: true, RateLimited: true, Handler: web.Stream(a.getContentOverrideNameAuthed)},
+		{Op: "getContentThumbnailAuthed", Method: get, Path: "/_matrix/client/v1/media/thumbnail/{serverName}/{mediaId}", Aliases: []string{"/_matrix/client/unstable/org.matrix.msc3916/media/thumbnail/{serverName}/{mediaId}"}, Access: web.User, Guests: true, RateLimited: true, Handler: web.Stream(a.getContentThumbnailAuthed)},
+		{Op: "getUrlPreviewAuthed", Method: get, Path: "/_matrix/client/v1/media/preview_url", Aliases: []string{"/_matrix/client/unstable/org.matrix.msc3916/media/preview_url"}, Access: web.User, RateLimited: true, Limit: web.Upload, Handler: web.Plain(a.getUrlPreviewAuthed)},
+		{Op: "getConfigAuthed", Method: get, Path: "/_matrix/client/v1/media/config", Aliases: []string{"/_matrix/client/unstable/org.matrix.msc3916/media/config"}, Access: web.User, RateLimited: true, Handler: web.Plain(a.getConfigAuthed)},
 
 		// banning.yaml
 		{Op: "ban", Method: post, Path: "/_matrix/client/v3/rooms/{roomId}/ban", Access: web.User, NotSuspended: true, Handler: web.Write(a.ban)},
@@ -79,8 +79,8 @@ func (a *API) Routes() []web.Route {
 		{Op: "createRoom", Method: post, Path: "/_matrix/client/v3/createRoom", Access: web.User, NotSuspended: true, MaxBody: maxCreateBody, Handler: web.Write(a.createRoom)},
 
 		// cross_signing.yaml
-		{Op: "uploadCrossSigningKeys", Method: post, Path: "/_matrix/client/v3/keys/device_signing/upload", Access: web.User, Handler: web.Plain(a.uploadCrossSigningKeys)},
-		{Op: "uploadCrossSigningSignatures", Method: post, Path: "/_matrix/client/v3/keys/signatures/upload", Access: web.User, MaxBody: maxKeysBody, Handler: web.Write(a.uploadCrossSigningSignatures)},
+		{Op: "uploadCrossSigningKeys", Method: post, Path: "/_matrix/client/v3/keys/device_signing/upload", Aliases: []string{"/_matrix/client/unstable/keys/device_signing/upload"}, Access: web.User, Handler: web.Plain(a.uploadCrossSigningKeys)},
+		{Op: "uploadCrossSigningSignatures", Method: post, Path: "/_matrix/client/v3/keys/signatures/upload", Aliases: []string{"/_matrix/client/unstable/keys/signatures/upload"}, Access: web.User, MaxBody: maxKeysBody, Handler: web.Write(a.uploadCrossSigningSignatures)},
 
 		// device_management.yaml
 		{Op: "getDevices", Method: get, Path: "/_matrix/client/v3/devices", Access: web.User, Guests: true, Handler: web.Read(a.getDevices)},
@@ -93,7 +93,7 @@ func (a *API) Routes() []web.Route {
 		{Op: "setRoomAlias", Method: put, Path: "/_matrix/client/v3/directory/room/{roomAlias}", Access: web.User, NotSuspended: true, Handler: web.Write(a.setRoomAlias)},
 		{Op: "getRoomIdByAlias", Method: get, Path: "/_matrix/client/v3/directory/room/{roomAlias}", Access: web.Anyone, Handler: web.Plain(a.getRoomIdByAlias)},
 		{Op: "deleteRoomAlias", Method: remove, Path: "/_matrix/client/v3/directory/room/{roomAlias}", Access: web.User, NotSuspended: true, Handler: web.Write(a.deleteRoomAlias)},
-		{Op: "getLocalAliases", Method: get, Path: "/_matrix/client/v3/rooms/{roomId}/aliases", Access: web.User, RateLimited: true, Handler: web.Read(a.getLocalAliases)},
+		{Op: "getLocalAliases", Method: get, Path: "/_matrix/client/v3/rooms/{roomId}/aliases", Aliases: []string{"/_matrix/client/unstable/org.matrix.msc2432/rooms/{roomId}/aliases"}, Access: web.User, RateLimited: true, Handler: web.Read(a.getLocalAliases)},
 
 		// event_context.yaml
 		{Op: "getEventContext", Method: get, Path: "/_matrix/client/v3/rooms/{roomId}/context/{eventId}", Access: web.User, Guests: true, Handler: web.Read(a.getEventContext)},
@@ -135,7 +135,7 @@ func (a *API) Routes() []web.Route {
 		{Op: "kick", Method: post, Path: "/_matrix/client/v3/rooms/{roomId}/kick", Access: web.User, NotSuspended: true, Handler: web.Write(a.kick)},
 
 		// knocking.yaml
-		{Op: "knockRoom", Method: post, Path: "/_matrix/client/v3/knock/{roomIdOrAlias}", Access: web.User, NotSuspended: true, RateLimited: true, Handler: web.Write(a.knockRoom)},
+		{Op: "knockRoom", Method: post, Path: "/_matrix/client/v3/knock/{roomIdOrAlias}", Aliases: []string{"/_matrix/client/unstable/xyz.amorgan.knock/knock/{roomIdOrAlias}"}, Access: web.User, NotSuspended: true, RateLimited: true, Handler: web.Write(a.knockRoom)},
 
 		// leaving.yaml
 		{Op: "leaveRoom", Method: post, Path: "/_matrix/client/v3/rooms/{roomId}/leave", Access: web.User, Guests: true, RateLimited: true, Handler: web.Write(a.leaveRoom)},
@@ -166,7 +166,7 @@ func (a *API) Routes() []web.Route {
 		{Op: "getRoomEvents", Method: get, Path: "/_matrix/client/v3/rooms/{roomId}/messages", Access: web.User, Guests: true, Handler: web.Read(a.getRoomEvents)},
 
 		// mutual_rooms.yaml
-		{Op: "getMutualRooms", Method: get, Path: "/_matrix/client/v1/mutual_rooms", Access: web.User, RateLimited: true, Handler: web.Read(a.getMutualRooms)},
+		{Op: "getMutualRooms", Method: get, Path: "/_matrix/client/v1/mutual_rooms", Aliases: []string{"/_matrix/client/unstable/uk.half-shot.msc2666/user/mutual_rooms"}, Access: web.User, RateLimited: true, Handler: web.Read(a.getMutualRooms)},
 
 		// oauth_server_metadata.yaml
 		{Op: "getAuthMetadata", Method: get, Path: "/_matrix/client/v1/auth_metadata", Aliases: []string{"/_matrix/client/unstable/org.matrix.msc2965/auth_metadata"}, Access: web.Anyone, Handler: web.Plain(a.getAuthMetadata)},
@@ -225,7 +225,7 @@ func (a *API) Routes() []web.Route {
 		{Op: "redactEvent", Method: put, Path: "/_matrix/client/v3/rooms/{roomId}/redact/{eventId}/{txnId}", Access: web.User, Once: true, Handler: web.Write(a.redactEvent)},
 
 		// refresh.yaml
-		{Op: "refresh", Method: post, Path: "/_matrix/client/v3/refresh", Access: web.Anyone, RateLimited: true, Handler: web.Write(a.refresh)},
+		{Op: "refresh", Method: post, Path: "/_matrix/client/v3/refresh", Aliases: []string{"/_matrix/client/unstable/org.matrix.msc2918/refresh"}, Access: web.Anyone, RateLimited: true, Handler: web.Write(a.refresh)},
 
 		// registration.yaml
 		{Op: "register", Method: post, Path: "/_matrix/client/v3/register", Access: web.Anyone, RateLimited: true, Limit: web.Registration, Handler: web.Plain(a.register)},
@@ -237,17 +237,17 @@ func (a *API) Routes() []web.Route {
 		{Op: "registrationTokenValidity", Method: get, Path: "/_matrix/client/v1/register/m.login.registration_token/validity", Access: web.Anyone, RateLimited: true, Limit: web.Registration, Handler: web.Read(a.registrationTokenValidity)},
 
 		// relations.yaml
-		{Op: "getRelatingEvents", Method: get, Path: "/_matrix/client/v1/rooms/{roomId}/relations/{eventId}", Access: web.User, Handler: web.Read(a.getRelatingEvents)},
-		{Op: "getRelatingEventsWithRelType", Method: get, Path: "/_matrix/client/v1/rooms/{roomId}/relations/{eventId}/{relType}", Access: web.User, Handler: web.Read(a.getRelatingEventsWithRelType)},
-		{Op: "getRelatingEventsWithRelTypeAndEventType", Method: get, Path: "/_matrix/client/v1/rooms/{roomId}/relations/{eventId}/{relType}/{eventType}", Access: web.User, Handler: web.Read(a.getRelatingEventsWithRelTypeAndEventType)},
+		{Op: "getRelatingEvents", Method: get, Path: "/_matrix/client/v1/rooms/{roomId}/relations/{eventId}", Aliases: []string{"/_matrix/client/unstable/rooms/{roomId}/relations/{eventId}"}, Access: web.User, Handler: web.Read(a.getRelatingEvents)},
+		{Op: "getRelatingEventsWithRelType", Method: get, Path: "/_matrix/client/v1/rooms/{roomId}/relations/{eventId}/{relType}", Aliases: []string{"/_matrix/client/unstable/rooms/{roomId}/relations/{eventId}/{relType}"}, Access: web.User, Handler: web.Read(a.getRelatingEventsWithRelType)},
+		{Op: "getRelatingEventsWithRelTypeAndEventType", Method: get, Path: "/_matrix/client/v1/rooms/{roomId}/relations/{eventId}/{relType}/{eventType}", Aliases: []string{"/_matrix/client/unstable/rooms/{roomId}/relations/{eventId}/{relType}/{eventType}"}, Access: web.User, Handler: web.Read(a.getRelatingEventsWithRelTypeAndEventType)},
 
 		// report_content.yaml
-		{Op: "reportRoom", Method: post, Path: "/_matrix/client/v3/rooms/{roomId}/report", Access: web.User, RateLimited: true, Handler: web.Write(a.reportRoom)},
+		{Op: "reportRoom", Method: post, Path: "/_matrix/client/v3/rooms/{roomId}/report", Aliases: []string{"/_matrix/client/unstable/org.matrix.msc4151/rooms/{roomId}/report"}, Access: web.User, RateLimited: true, Handler: web.Write(a.reportRoom)},
 		{Op: "reportEvent", Method: post, Path: "/_matrix/client/v3/rooms/{roomId}/report/{eventId}", Access: web.User, RateLimited: true, Handler: web.Plain(a.reportEvent)},
-		{Op: "reportUser", Method: post, Path: "/_matrix/client/v3/users/{userId}/report", Access: web.User, RateLimited: true, Handler: web.Write(a.reportUser)},
+		{Op: "reportUser", Method: post, Path: "/_matrix/client/v3/users/{userId}/report", Aliases: []string{"/_matrix/client/unstable/org.matrix.msc4260/users/{userId}/report"}, Access: web.User, RateLimited: true, Handler: web.Write(a.reportUser)},
 
 		// room_event_by_timestamp.yaml
-		{Op: "getEventByTimestamp", Method: get, Path: "/_matrix/client/v1/rooms/{roomId}/timestamp_to_event", Access: web.User, RateLimited: true, Handler: web.Read(a.getEventByTimestamp)},
+		{Op: "getEventByTimestamp", Method: get, Path: "/_matrix/client/v1/rooms/{roomId}/timestamp_to_event", Aliases: []string{"/_matrix/client/unstable/org.matrix.msc3030/rooms/{roomId}/timestamp_to_event"}, Access: web.User, RateLimited: true, Handler: web.Read(a.getEventByTimestamp)},
 
 		// room_initial_sync.yaml
 		{Op: "roomInitialSync", Method: get, Path: "/_matrix/client/v3/rooms/{roomId}/initialSync", Access: web.User, Guests: true, Handler: web.Read(a.roomInitialSync)},
@@ -275,7 +275,7 @@ func (a *API) Routes() []web.Route {
 		{Op: "search", Method: post, Path: "/_matrix/client/v3/search", Access: web.User, RateLimited: true, Handler: web.Read(a.search)},
 
 		// space_hierarchy.yaml
-		{Op: "getSpaceHierarchy", Method: get, Path: "/_matrix/client/v1/rooms/{roomId}/hierarchy", Access: web.User, RateLimited: true, Handler: web.Read(a.getSpaceHierarchy)},
+		{Op: "getSpaceHierarchy", Method: get, Path: "/_matrix/client/v1/rooms/{roomId}/hierarchy", Aliases: []string{"/_matrix/client/unstable/org.matrix.msc2946/rooms/{roomId}/hierarchy"}, Access: web.User, RateLimited: true, Handler: web.Read(a.getSpaceHierarchy)},
 
 		// sso_login_redirect.yaml
 		{Op: "redirectToSSO", Method: get, Path: "/_matrix/client/v3/login/sso/redirect", Access: web.Anyone, Handler: web.Plain(a.redirectToSSO)},
@@ -293,7 +293,7 @@ func (a *API) Routes() []web.Route {
 		{Op: "deleteRoomTag", Method: remove, Path: "/_matrix/client/v3/user/{userId}/rooms/{roomId}/tags/{tag}", Access: web.User, Handler: web.Write(a.deleteRoomTag)},
 
 		// threads_list.yaml
-		{Op: "getThreadRoots", Method: get, Path: "/_matrix/client/v1/rooms/{roomId}/threads", Access: web.User, RateLimited: true, Handler: web.Read(a.getThreadRoots)},
+		{Op: "getThreadRoots", Method: get, Path: "/_matrix/client/v1/rooms/{roomId}/threads", Aliases: []string{"/_matrix/client/unstable/org.matrix.msc3856/rooms/{roomId}/threads"}, Access: web.User, RateLimited: true, Handler: web.Read(a.getThreadRoots)},
 
 		// third_party_lookup.yaml
 		{Op: "getProtocols", Method: get, Path: "/_matrix/client/v3/thirdparty/protocols", Access: web.User, Handler: web.Plain(a.getProtocols)},

@@ -23,9 +23,17 @@ func (a *API) getVersions(*web.Call, web.Empty) (getVersionsOut, error) {
 			"fi.mau.msc2246":                          true, // asynchronous uploads
 			"fi.mau.msc2659":                          true, // pings to application services
 			"fi.mau.msc2659.stable":                   true,
-			"org.matrix.msc3916.stable":               true, // media with an access token
+			"org.matrix.msc2285.stable":               true, // private read receipts
+			"org.matrix.msc3266":                      true, // room summaries
+			"org.matrix.msc3440.stable":               true, // threads
+			"org.matrix.msc3715.stable":               true, // relations in both directions
+			"org.matrix.msc3827.stable":               true, // room types in the directory
+			"org.matrix.msc3856.stable":               true, // lists of threads
 			"org.matrix.msc3882":                      true, // login tokens, revision 0
+			"org.matrix.msc3916.stable":               true, // media with an access token
 			"org.matrix.msc3952_intentional_mentions": true,
+			"org.matrix.msc3981":                      true, // relations of relations
+			"uk.half-shot.msc2666.query_mutual_rooms": true,
 			"uk.tcpip.msc4133":                        true, // profile fields
 			"uk.tcpip.msc4133.stable":                 true,
 		},
