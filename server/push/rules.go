@@ -16,6 +16,9 @@ import (
 const (
 	// MaxRules is how many rules of all kinds a user may add.
 	MaxRules = 1000
+	// maxRulesSize is the size of all rules that a user may add, in bytes: they are read as a
+	// whole, and every client of the user gets them as a whole.
+	maxRulesSize = 256 << 10
 	// maxRule is the size of a rule's conditions or actions in bytes.
 	maxRule = 8 << 10
 	// maxPattern is the length of a pattern or of a rule's name in bytes.
@@ -75,7 +78,7 @@ func (k *Keeper) Content(r kv.Reader, user matrix.UserID) (json.RawMessage, erro
 	return raw, nil
 }
 
-// Rule is one rule. The errors are M_INVALID_PARAM for a kind that there is not, and
+// Rule is one rule, also by the name it had before it was in the standard. The errors are M_INVALID_PARAM for a kind that there is not, and
 // M_NOT_FOUND.
 func (k *Keeper) Rule(r kv.Reader, user matrix.UserID, kind, id string) (pushrule.Rule, error) {
 	all := k.Rules(r, user)
@@ -83,8 +86,10 @@ func (k *Keeper) Rule(r kv.Reader, user matrix.UserID, kind, id string) (pushrul
 	if rules == nil {
 		return pushrule.Rule{}, noSuchKind()
 	}
-	if i := index(*rules, id); i >= 0 {
-		return (*rules)[i], nil
+	for _, name := range []string{id, pushrule.StableID(id)} {
+		if i := index(*rules, name); i >= 0 {
+			return (*rules)[i], nil
+		}
 	}
 	return pushrule.Rule{}, notFound()
 }
@@ -120,6 +125,9 @@ func (k *Keeper) SetRule(tx *kv.WriteTx, user matrix.UserID, kind string, rule p
 	if was >= 0 {
 		rule.Enabled = rules[was].Enabled
 		if at == (Place{}) {
+			if err := row.hasRoom(&rule, false); err != nil {
+				return err
+			}
 			rules[was] = rule
 			return k.store(tx, user, row, kind, rules)
 		}
@@ -135,14 +143,36 @@ func (k *Keeper) SetRule(tx *kv.WriteTx, user matrix.UserID, kind string, rule p
 			return unknownPlace(at.After)
 		}
 	}
-	total := 0
-	for _, own := range row.Own {
-		total += len(own)
-	}
-	if was < 0 && total >= MaxRules {
-		return matrix.TooLarge(fmt.Sprintf("there can be at most %d push rules", MaxRules))
+	if err := row.hasRoom(&rule, was < 0); err != nil {
+		return err
 	}
 	return k.store(tx, user, row, kind, slices.Insert(rules, place, rule))
+}
+
+// hasRoom refuses a rule for which there is no room.
+func (row *rulesRow) hasRoom(rule *pushrule.Rule, isNew bool) error {
+	count, size := 0, sizeOf(rule)
+	for _, rules := range row.Own {
+		count += len(rules)
+		for i := range rules {
+			size += sizeOf(&rules[i])
+		}
+	}
+	if isNew && count >= MaxRules {
+		return matrix.TooLarge(fmt.Sprintf("there can be at most %d push rules", MaxRules))
+	}
+	if size > maxRulesSize {
+		return matrix.TooLarge(fmt.Sprintf("all push rules together can have at most %d bytes", maxRulesSize))
+	}
+	return nil
+}
+
+func sizeOf(rule *pushrule.Rule) int {
+	size := len(rule.ID) + len(rule.Actions) + len(rule.Conditions)
+	if rule.Pattern != nil {
+		size += len(*rule.Pattern)
+	}
+	return size
 }
 
 func unknownPlace(id string) error {
@@ -257,7 +287,7 @@ func (k *Keeper) DeleteRule(tx *kv.WriteTx, user matrix.UserID, kind, id string)
 	}
 	row, _ := k.rules.Get(tx, user)
 	own := slices.Clone(row.Own[kind])
-	i := index(own, id)
+	i := index(own, rule.ID)
 	return k.store(tx, user, row, kind, slices.Delete(own, i, i+1))
 }
 
@@ -286,6 +316,12 @@ func (k *Keeper) SetActions(tx *kv.WriteTx, user matrix.UserID, kind, id string,
 	if bytes.Equal(rule.Actions, actions) {
 		return nil
 	}
+	if !rule.Default {
+		row, _ := k.rules.Get(tx, user)
+		if err := row.hasRoom(&pushrule.Rule{Actions: actions}, false); err != nil {
+			return err
+		}
+	}
 	k.edit(tx, user, kind, rule,
 		func(own *pushrule.Rule) { own.Actions = actions },
 		func(c *change) { c.Actions = actions })
@@ -302,9 +338,30 @@ func (k *Keeper) edit(tx *kv.WriteTx, user matrix.UserID, kind string, rule push
 		}
 		c := row.Changed[rule.ID]
 		predefined(&c)
+		c.forgetDefaults(user, kind, rule.ID)
 		row.Changed[rule.ID] = c
+		if c.Enabled == nil && c.Actions == nil {
+			delete(row.Changed, rule.ID)
+		}
 	}
 	k.put(tx, user, row)
+}
+
+// forgetDefaults leaves out of a change what is again as it is predefined: what a later
+// release predefines then holds for this user, too.
+func (c *change) forgetDefaults(user matrix.UserID, kind, id string) {
+	rules := pushrule.Predefined(user)[kind]
+	i := index(rules, id)
+	if i < 0 {
+		return
+	}
+	if c.Enabled != nil && *c.Enabled == rules[i].Enabled {
+		c.Enabled = nil
+	}
+	var actions bytes.Buffer
+	if c.Actions != nil && json.Compact(&actions, c.Actions) == nil && bytes.Equal(actions.Bytes(), rules[i].Actions) {
+		c.Actions = nil
+	}
 }
 
 func (k *Keeper) check(r kv.Reader, report func(string, ...any)) {

@@ -2,6 +2,8 @@ package push
 
 import (
 	"encoding/json"
+	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -155,6 +157,83 @@ func TestEnablingAndActions(t *testing.T) {
 	f.set(pushrule.Content, "cake", Place{})
 	if get(pushrule.Content, "cake").Enabled {
 		t.Error("changing a disabled rule enabled it")
+	}
+}
+
+// TestDefaultsAreRestored: a predefined rule that is again as it was leaves nothing behind,
+// so that it follows a later release; and it is found by its name before the standard.
+func TestDefaultsAreRestored(t *testing.T) {
+	f := setUp(t)
+	const id = ".m.rule.is_room_mention"
+	stored := func() (n int) {
+		kvtest.View(t, f.db, func(tx *kv.ReadTx) {
+			row, _ := f.k.rules.Get(tx, alice)
+			n = len(row.Changed)
+		})
+		return n
+	}
+	for _, c := range []struct {
+		do   func(tx *kv.WriteTx) error
+		left int
+	}{
+		{func(tx *kv.WriteTx) error { return f.k.SetEnabled(tx, alice, pushrule.Override, id, false) }, 1},
+		{func(tx *kv.WriteTx) error { return f.k.SetActions(tx, alice, pushrule.Override, id, raw(`[]`)) }, 1},
+		{func(tx *kv.WriteTx) error {
+			return f.k.SetEnabled(tx, alice, pushrule.Override, ".org.matrix.msc3952.is_room_mention", true)
+		}, 1},
+		{func(tx *kv.WriteTx) error {
+			return f.k.SetActions(tx, alice, pushrule.Override, id, raw(`[ "notify", {"set_tweak": "highlight"} ]`))
+		}, 0},
+	} {
+		if err := f.do(c.do); err != nil {
+			t.Fatal(err)
+		}
+		if got := stored(); got != c.left {
+			t.Errorf("%d changes are kept, want %d", got, c.left)
+		}
+	}
+	if got, want := f.rules(), (rulesRow{}).rules(alice); !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+}
+
+// TestRulesAreBounded: neither many rules nor large ones.
+func TestRulesAreBounded(t *testing.T) {
+	f := setUp(t)
+	add := func(id, pattern string) error {
+		return f.do(func(tx *kv.WriteTx) error {
+			return f.k.SetRule(tx, alice, pushrule.Content, pushrule.Rule{ID: id, Actions: raw(`[]`), Pattern: &pattern}, Place{})
+		})
+	}
+	if err := f.do(func(tx *kv.WriteTx) error {
+		short := "x"
+		for i := range MaxRules {
+			if err := f.k.SetRule(tx, alice, pushrule.Content, pushrule.Rule{ID: fmt.Sprint(i), Actions: raw(`[]`), Pattern: &short}, Place{}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := add("one more", "x"); !matrix.IsCode(err, "M_TOO_LARGE") {
+		t.Errorf("a rule too many: %v", err)
+	}
+	if err := add("7", "y"); err != nil {
+		t.Errorf("one that is there: %v", err)
+	}
+	long := strings.Repeat("x", maxPattern)
+	var err error
+	for i := 0; err == nil && i < MaxRules; i++ {
+		err = add(fmt.Sprint(i), long)
+	}
+	if !matrix.IsCode(err, "M_TOO_LARGE") {
+		t.Errorf("rules too large: %v", err)
+	}
+	if err := f.do(func(tx *kv.WriteTx) error {
+		return f.k.SetActions(tx, alice, pushrule.Content, "9", raw(`[{"set_tweak":"x","value":"`+strings.Repeat("x", maxRule-40)+`"}]`))
+	}); !matrix.IsCode(err, "M_TOO_LARGE") {
+		t.Errorf("actions too large: %v", err)
 	}
 }
 

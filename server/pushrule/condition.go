@@ -3,6 +3,7 @@ package pushrule
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"strconv"
 	"strings"
 
@@ -39,7 +40,7 @@ func compileCondition(rawCondition json.RawMessage) condition {
 	case "room_member_count":
 		return memberCount(o)
 	case "sender_notification_permission":
-		if key, ok := o.Text("key"); ok && len(key) <= maxKey {
+		if key, ok := o.Text("key"); ok && key != "" && len(key) <= maxKey {
 			return func(e *Event, _ matrix.UserID) bool { return e.mayNotify(key) }
 		}
 	}
@@ -68,12 +69,12 @@ func matchText(key string, path []string, g *glob) condition {
 	if key == bodyKey {
 		return func(e *Event, _ matrix.UserID) bool {
 			s, ok := e.text(key, path)
-			return ok && g.found(s)
+			return ok && g.found(s, &e.left)
 		}
 	}
 	return func(e *Event, _ matrix.UserID) bool {
 		s, ok := e.text(key, path)
-		return ok && g.matches(s)
+		return ok && g.matches(s, &e.left)
 	}
 }
 
@@ -128,15 +129,18 @@ func containsDisplayName(e *Event, user matrix.UserID) bool {
 		return false
 	}
 	name := e.info.DisplayName(user)
-	return name != "" && len(name) <= MaxPattern && foundPlain(s, fold(name))
+	return name != "" && len(name) <= MaxPattern && foundPlain(s, fold(name), &e.left)
 }
 
 func memberCount(o matrix.Object) condition {
 	is, _ := o.Text("is")
 	digits := strings.TrimLeft(is, "<>=")
-	want, err := strconv.Atoi(digits)
-	if err != nil || digits[0] == '-' || digits[0] == '+' {
+	if strings.ContainsAny(digits, "+-") {
 		return never
+	}
+	want, err := strconv.Atoi(digits)
+	if err != nil && !errors.Is(err, strconv.ErrRange) {
+		return never // what is out of range has become the largest number there is
 	}
 	var holds func(n int) bool
 	switch strings.TrimSuffix(is, digits) {

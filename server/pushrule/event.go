@@ -31,14 +31,25 @@ type Event struct {
 	members int // -1: not asked yet
 	may     map[string]bool
 	folded  map[string]foldedText // by the path of the property
+	left    effort                // for the patterns of the user at hand
 }
+
+// mentions and oldMentions are the property that says whom an event mentions, and its name
+// before it was in the standard (MSC3952).
+const (
+	mentions    = "m.mentions"
+	oldMentions = "org.matrix.msc3952.mentions"
+)
+
+// betweenServers are what of an event only servers see; rules do not look at it.
+var betweenServers = [...]string{"auth_events", "prev_events", "prev_state", "depth", "hashes", "signatures", "origin"}
 
 type foldedText struct {
 	text string
 	ok   bool // the property is there and a string
 }
 
-// NewEvent reads an event in JSON. id is the event's, which the JSON need not hold. The
+// NewEvent reads an event in JSON, as clients or as servers have it. id is the event's, which the JSON need not hold. The
 // error says that this is no event.
 func NewEvent(id matrix.EventID, event []byte, info RoomInfo) (*Event, error) {
 	e := &Event{info: info, members: -1, may: map[string]bool{}, folded: map[string]foldedText{}}
@@ -54,6 +65,12 @@ func NewEvent(id matrix.EventID, event []byte, info RoomInfo) (*Event, error) {
 	}
 	e.Room, e.Sender = matrix.RoomID(room), matrix.UserID(sender)
 	e.fields["event_id"] = string(id)
+	for _, name := range betweenServers {
+		delete(e.fields, name)
+	}
+	if content, ok := e.fields["content"].(map[string]any); ok && content[mentions] == nil && content[oldMentions] != nil {
+		content[mentions] = content[oldMentions]
+	}
 	return e, nil
 }
 

@@ -12,7 +12,24 @@ const (
 	// maxText is how many bytes of a text are looked at; what is behind them is as if it
 	// were not there.
 	maxText = 16 << 10
+	// maxWork bounds what all patterns of a user together may cost for one event, in steps:
+	// machine words of states that are moved. That is a few milliseconds, and more than 250
+	// patterns with wildcards over the longest text; patterns behind it match nothing.
+	maxWork = 4 << 20
+	// plainShare is how many bytes a plain pattern is searched for in the time of one step,
+	// and plainMiss the steps that a place costs where it stands but not as a word.
+	plainShare = 16
+	plainMiss  = 4
 )
+
+// effort is how many steps are left for an event.
+type effort int
+
+// spend takes steps; false if there are no more.
+func (w *effort) spend(steps int) bool {
+	*w -= effort(steps)
+	return *w >= 0
+}
 
 // glob is a compiled pattern (spec: appendices, glob-style matching), to be held against
 // folded texts. A pattern without wildcards is plain. One with wildcards is an automaton
@@ -72,9 +89,12 @@ func set(bits []uint64, i int) { bits[i/64] |= 1 << (i % 64) }
 func isSet(bits []uint64, i int) bool { return bits[i/64]&(1<<(i%64)) != 0 }
 
 // matches says whether the pattern is the whole of a folded text.
-func (g *glob) matches(folded string) bool {
+func (g *glob) matches(folded string, left *effort) bool {
 	if !g.wild {
 		return !g.never && folded == g.plain
+	}
+	if !left.spend(len(folded) * len(g.star)) {
+		return false
 	}
 	now := make([]uint64, len(g.star))
 	set(now, 0)
@@ -105,12 +125,15 @@ func (g *glob) read(now []uint64, c rune) bool {
 // found says whether the pattern is a part of a folded text that starts and ends at a word
 // boundary (spec: push rules, event_match of content.body): nothing before it and behind it,
 // or a character that belongs to no word.
-func (g *glob) found(folded string) bool {
+func (g *glob) found(folded string, left *effort) bool {
 	if g.never {
 		return false
 	}
 	if !g.wild {
-		return foundPlain(folded, g.plain)
+		return foundPlain(folded, g.plain, left)
+	}
+	if !left.spend(len(folded) * len(g.star)) {
+		return false
 	}
 	now := make([]uint64, len(g.star))
 	boundary := true // before the character at hand
@@ -130,8 +153,9 @@ func (g *glob) found(folded string) bool {
 	return isSet(now, g.accept)
 }
 
-func foundPlain(folded, word string) bool {
-	for from := 0; from <= len(folded); {
+func foundPlain(folded, word string, left *effort) bool {
+	left.spend(len(folded) / plainShare)
+	for from := 0; from <= len(folded) && left.spend(plainMiss); {
 		at := strings.Index(folded[from:], word)
 		if at < 0 {
 			return false
@@ -154,8 +178,8 @@ func inWord(s string, i int) bool {
 	return c == '_' || '0' <= c && c <= '9' || 'a' <= c && c <= 'z'
 }
 
-// fold makes upper and lower case the same. No other character becomes one of ASCII, so
-// that words end where they did.
+// fold makes upper and lower case the same, also where there are two of one, as of the Greek
+// sigma. No other character becomes one of ASCII, so that words end where they did.
 func fold(s string) string {
 	return strings.Map(func(c rune) rune {
 		if c < utf8.RuneSelf {
@@ -164,7 +188,7 @@ func fold(s string) string {
 			}
 			return c
 		}
-		if l := unicode.ToLower(c); l >= utf8.RuneSelf {
+		if l := unicode.ToLower(unicode.ToUpper(c)); l >= utf8.RuneSelf {
 			return l
 		}
 		return c

@@ -2,12 +2,22 @@ package pushrule
 
 import (
 	"encoding/json"
+	"strings"
 
 	"porchlight/server/matrix"
 )
 
 // Master is the rule that goes before all others, own ones as well.
 const Master = ".m.rule.master"
+
+// StableID is the ID that a rule has in the standard, of the one that clients knew it by
+// before (MSC3952); any other ID is its own.
+func StableID(id string) string {
+	if name, old := strings.CutPrefix(id, ".org.matrix.msc3952."); old {
+		return ".m.rule." + name
+	}
+	return id
+}
 
 // Predefined is the server-default rules for a user by kind, in the standard's order
 // (spec: push notifications, predefined rules).

@@ -108,6 +108,7 @@ func conditionsOf(kind string, rule *Rule) []condition {
 // Match is the first rule that matches an event, and what it does; nil if none does. Of
 // events that the user has sent, nobody should ask.
 func (s *Set) Match(e *Event) (id string, a *Actions) {
+	e.left = maxWork
 	for i := range s.rules {
 		if s.rules[i].matches(e, s.user) {
 			return s.rules[i].id, s.rules[i].actions

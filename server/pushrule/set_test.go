@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"porchlight/server/matrix"
 )
@@ -94,6 +95,9 @@ func TestConditions(t *testing.T) {
 		{`{"kind":"room_member_count","is":">10"}`, body, someRoom{members: 10}, false},
 		{`{"kind":"room_member_count","is":"=>10"}`, body, someRoom{members: 10}, false},
 		{`{"kind":"room_member_count","is":"-1"}`, body, someRoom{members: 10}, false},
+		{`{"kind":"room_member_count","is":"010"}`, body, someRoom{members: 10}, true},
+		{`{"kind":"room_member_count","is":"<99999999999999999999"}`, body, someRoom{members: 10}, true},
+		{`{"kind":"room_member_count","is":">99999999999999999999"}`, body, someRoom{members: 10}, false},
 		{`{"kind":"room_member_count","is":""}`, body, someRoom{}, false},
 		{`{"kind":"room_member_count","is":2}`, body, someRoom{members: 2}, false},
 		{`{"kind":"room_member_count"}`, body, someRoom{}, false},
@@ -246,6 +250,80 @@ func TestActions(t *testing.T) {
 		if got = strings.Replace(got, "falsefalse", "false false", 1); strings.ReplaceAll(got, " ", "") != strings.ReplaceAll(want, " ", "") {
 			t.Errorf("%s: %s, want %s", actions, got, want)
 		}
+	}
+}
+
+// TestOldNamesOfMentions: before it was in the standard, the property had another name.
+func TestOldNamesOfMentions(t *testing.T) {
+	set := Compile(bob, defaults())
+	for fields, want := range map[string]string{
+		`"type":"m.room.message","content":{"org.matrix.msc3952.mentions":{"user_ids":["@bob:example.org"]}}`:                 ".m.rule.is_user_mention",
+		`"type":"m.room.message","content":{"org.matrix.msc3952.mentions":{"room":true}}`:                                     ".m.rule.is_room_mention",
+		`"type":"m.room.message","content":{"org.matrix.msc3952.mentions":{"user_ids":["@bob:example.org"]},"m.mentions":{}}`: ".m.rule.message",
+		`"type":"m.room.message","content":{"org.matrix.msc3952.mentions":{"user_ids":["@carol:example.org"]}}`:               ".m.rule.message",
+		`"type":"m.room.message","content":{"org.matrix.msc3952.mentions":7}`:                                                 ".m.rule.message",
+	} {
+		if id, _ := set.Match(event(t, fields, someRoom{members: 5, may: true})); id != want {
+			t.Errorf("%s: %s, want %s", fields, id, want)
+		}
+	}
+	for id, want := range map[string]string{
+		".org.matrix.msc3952.is_user_mention": ".m.rule.is_user_mention", ".org.matrix.msc3952.is_room_mention": ".m.rule.is_room_mention",
+		".m.rule.message": ".m.rule.message", "org.matrix.msc3952.x": "org.matrix.msc3952.x",
+	} {
+		if got := StableID(id); got != want {
+			t.Errorf("%s: %s, want %s", id, got, want)
+		}
+	}
+}
+
+// TestWhatOnlyServersSeeIsNotLookedAt: a rule matches what clients are shown of an event.
+func TestWhatOnlyServersSeeIsNotLookedAt(t *testing.T) {
+	fields := `"type":"x","depth":7,"hashes":{"sha256":"abc"},"auth_events":["$a"],"origin":"example.org","content":{"depth":7}`
+	for condition, want := range map[string]bool{
+		`{"kind":"event_property_is","key":"depth","value":7}`:                false,
+		`{"kind":"event_match","key":"hashes.sha256","pattern":"*"}`:          false,
+		`{"kind":"event_property_contains","key":"auth_events","value":"$a"}`: false,
+		`{"kind":"event_match","key":"origin","pattern":"*"}`:                 false,
+		`{"kind":"event_property_is","key":"content.depth","value":7}`:        true,
+	} {
+		rules := &Ruleset{Override: []Rule{{ID: "x", Enabled: true, Conditions: raw("[" + condition + "]"), Actions: raw(`["notify"]`)}}}
+		if id, _ := Compile(bob, rules).Match(event(t, fields, someRoom{})); (id == "x") != want {
+			t.Errorf("%s: %t", condition, !want)
+		}
+	}
+}
+
+// TestManyRulesAreBounded: whatever patterns a user has, an event costs some milliseconds
+// for them and no more; rules without patterns go on to match.
+func TestManyRulesAreBounded(t *testing.T) {
+	body := strings.Repeat("a", 60<<10)
+	for _, pattern := range []string{strings.Repeat("a*", MaxPattern/2-1) + "b", strings.Repeat("*?", MaxPattern/2-1) + "b", "aa", "a", "*b"} {
+		var rules Ruleset
+		for i := range 5000 {
+			rules.Content = append(rules.Content, Rule{ID: fmt.Sprint(i), Enabled: true, Pattern: &pattern, Actions: raw(`[]`)})
+		}
+		rules.Underride = []Rule{{ID: "last", Enabled: true, Conditions: raw(`[{"kind":"event_property_is","key":"type","value":"m.room.message"}]`), Actions: raw(`["notify"]`)}}
+		set := Compile(bob, &rules)
+		e := event(t, `"type":"m.room.message","content":{"body":"`+body+`"}`, someRoom{})
+		start := time.Now()
+		id, _ := set.Match(e)
+		if took := time.Since(start); took > 500*time.Millisecond {
+			t.Errorf("%.8s… took %s", pattern, took)
+		}
+		if id != "last" {
+			t.Errorf("%.8s…: %q", pattern, id)
+		}
+	}
+	// A user with many words to look for, as people have them, is not bounded by that.
+	var rules Ruleset
+	for i := range 1000 {
+		word := fmt.Sprintf("word%d", i)
+		rules.Content = append(rules.Content, Rule{ID: word, Enabled: true, Pattern: &word, Actions: raw(`[]`)})
+	}
+	e := event(t, `"type":"m.room.message","content":{"body":"`+strings.Repeat("a word and ", 1000)+`word999"}`, someRoom{})
+	if id, _ := Compile(bob, &rules).Match(e); id != "word999" {
+		t.Errorf("the last of many words: %q", id)
 	}
 }
 
