@@ -60,6 +60,8 @@ type Config struct {
 	Hashing accounts.HashCost
 	// Network is how devices nearby find, trust and reach the house.
 	Network NetworkConfig
+	// Push is how people are told of what they miss.
+	Push PushConfig
 	// Board is the board's own user and its devices.
 	Board BoardConfig
 
@@ -229,6 +231,9 @@ func (c *Config) fill() error {
 		return fmt.Errorf("the hint about encryption is on or off, not %q", c.EncryptionHint)
 	}
 	if err := c.People.check(c.PublicURL); err != nil {
+		return err
+	}
+	if err := c.Push.check(); err != nil {
 		return err
 	}
 	if at := c.Media.Elsewhere; at != "" {

@@ -1,11 +1,18 @@
 package server
 
 import (
+	"bytes"
 	"context"
+	"errors"
+	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -27,11 +34,36 @@ const (
 	gatewayIdle = time.Minute
 )
 
+// PushConfig is how people are told of what they miss. The zero value is the default.
+type PushConfig struct {
+	// Gateways are push gateways in private networks that pushers may use, each as "host" or
+	// "host:port"; those on the internet, and this house's own, need not be named.
+	Gateways []string
+	// ActiveDelay is how long a push waits for somebody who is plainly active on another
+	// device; 0: push's default, negative: not at all.
+	ActiveDelay time.Duration
+	// MailAfter is how long something is unread before a mail tells of it, MailEvery the least
+	// time between two mails to one address; 0: push's defaults.
+	MailAfter, MailEvery time.Duration
+}
+
+// check refuses what cannot be.
+func (c *PushConfig) check() error {
+	for _, at := range c.Gateways {
+		u, err := url.Parse("//" + at)
+		if err != nil || u.Hostname() == "" || u.Host != at {
+			return fmt.Errorf("the push gateway %q is neither a host nor host:port", at)
+		}
+	}
+	return nil
+}
+
 // openPush makes the keeper of push rules, counts and pushers.
 func (s *Server) openPush() error {
 	c := push.Config{
 		DB: s.DB, Changes: s.Changes, Accounts: s.Accounts, Rooms: s.Rooms, Ephemeral: s.Ephemeral,
 		Client: s.gatewayClient(), Log: s.Config.Log, Now: s.Config.Now,
+		ActiveDelay: s.Config.Push.ActiveDelay, MailAfter: s.Config.Push.MailAfter, MailEvery: s.Config.Push.MailEvery,
 	}
 	if relay := s.Config.People.Mail; relay.Host != "" {
 		sender, err := mail.New(relay)
@@ -51,13 +83,85 @@ func (s *Server) openPush() error {
 }
 
 // gatewayClient asks push gateways: those on the internet, this house itself, and those in
-// the household's network if the owner allows it.
+// the household's network that the owner allows.
 func (s *Server) gatewayClient() *http.Client {
-	dialer := net.Dialer{Timeout: gatewayConnect, Control: s.mayDial}
-	return &http.Client{Transport: &http.Transport{
-		DialContext: dialer.DialContext, TLSHandshakeTimeout: gatewayConnect, IdleConnTimeout: gatewayIdle,
+	guarded := net.Dialer{Timeout: gatewayConnect, Control: s.mayDial}
+	open := net.Dialer{Timeout: gatewayConnect}
+	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+		if s.isNamedGateway(address) {
+			return open.DialContext(ctx, network, address)
+		}
+		return guarded.DialContext(ctx, network, address)
+	}
+	return &http.Client{Transport: &gateways{s, &http.Transport{
+		DialContext: dial, TLSHandshakeTimeout: gatewayConnect, IdleConnTimeout: gatewayIdle,
 		MaxIdleConnsPerHost: 1, MaxResponseHeaderBytes: maxGatewayHead, ForceAttemptHTTP2: true,
-	}}
+	}}}
+}
+
+// gateways is the way to push gateways. That of this house is asked without a network: a
+// board need not find its own name there, nor trust its own certificate.
+type gateways struct {
+	s    *Server
+	away http.RoundTripper
+}
+
+// RoundTrip implements http.RoundTripper.
+func (g *gateways) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.URL.Path != ntfy.GatewayPath || !g.s.isOurURL(r.URL) {
+		return g.away.RoundTrip(r)
+	}
+	body, err := io.ReadAll(r.Body)
+	if err := errors.Join(err, r.Body.Close()); err != nil {
+		return nil, err
+	}
+	answer, err := g.s.topics.Notify(r.URL.Host, body)
+	if err != nil {
+		return nil, err
+	}
+	return &http.Response{
+		Status: "200 OK", StatusCode: http.StatusOK, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(answer)), ContentLength: int64(len(answer)), Request: r,
+	}, nil
+}
+
+// isNamedGateway says whether the owner has named a host, as "host:port", as a push gateway.
+func (s *Server) isNamedGateway(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	return err == nil && slices.ContainsFunc(s.Config.Push.Gateways, func(named string) bool {
+		return strings.EqualFold(named, address) || strings.EqualFold(strings.Trim(named, "[]"), host)
+	})
+}
+
+// isOurURL says whether a URL leads to this house, by one of its names or addresses.
+func (s *Server) isOurURL(u *url.URL) bool {
+	port, host := portOfURL(u), strings.ToLower(strings.TrimSuffix(u.Hostname(), "."))
+	if public, err := url.Parse(s.Config.PublicURL); err == nil && public.Host != "" {
+		if strings.EqualFold(public.Hostname(), host) && portOfURL(public) == port {
+			return true
+		}
+	}
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return s.isOurs(netip.AddrPortFrom(ip, port).String())
+	}
+	names := slices.Concat([]string{"localhost", s.name().Name}, s.ownHosts(), machineHosts())
+	return slices.ContainsFunc(s.Addrs(), func(a net.Addr) bool {
+		tcp, ok := a.(*net.TCPAddr)
+		return ok && tcp.AddrPort().Port() == port
+	}) && slices.ContainsFunc(names, func(name string) bool { return strings.EqualFold(name, host) })
+}
+
+// portOfURL is the port of a URL, or that of its scheme; 0 if it is none.
+func portOfURL(u *url.URL) uint16 {
+	text := u.Port()
+	if text == "" {
+		text = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	}
+	port, err := strconv.ParseUint(text, 10, 16)
+	if err != nil {
+		return 0
+	}
+	return uint16(port)
 }
 
 // mayDial is for net.Dialer.Control: it refuses the addresses that a push gateway must not
@@ -78,14 +182,7 @@ func (s *Server) isOurs(address string) bool {
 	}
 	ports := map[uint16]bool{}
 	if u, err := url.Parse(s.Config.PublicURL); err == nil && u.Host != "" {
-		port := uint16(443)
-		if u.Scheme == "http" {
-			port = 80
-		}
-		if host, err := netip.ParseAddrPort("[::]:" + u.Port()); err == nil {
-			port = host.Port()
-		}
-		ports[port] = true
+		ports[portOfURL(u)] = true
 	}
 	for _, a := range s.Addrs() {
 		if tcp, ok := a.(*net.TCPAddr); ok {
@@ -111,10 +208,10 @@ func (s *Server) isOurs(address string) bool {
 	return false
 }
 
-// topics is the push gateway of this house, and the topics that it publishes to; all other
-// paths are next's.
-func (s *Server) topics(next http.Handler) *ntfy.Server {
-	return ntfy.New(ntfy.Config{PublicURL: s.Config.PublicURL, Next: next, Closing: s.closing, Now: s.Config.Now})
+// openTopics makes the push gateway of this house, and the topics that it publishes to; all
+// other paths are next's.
+func (s *Server) openTopics(next http.Handler) {
+	s.topics = ntfy.New(ntfy.Config{Ours: s.isOurURL, Next: next, Closing: s.closing, Now: s.Config.Now})
 }
 
 // unread shows the counts of package push to syncv2.

@@ -21,6 +21,7 @@ import (
 	"porchlight/server/history"
 	"porchlight/server/mail"
 	"porchlight/server/notices"
+	"porchlight/server/ntfy"
 	"porchlight/server/push"
 	"porchlight/server/reports"
 	"porchlight/server/rooms"
@@ -49,7 +50,8 @@ type Server struct {
 	Reports   *reports.Keeper
 	Services  *appservice.Keeper
 	Handler   http.Handler // all doors
-	board     *board       // nil: there is none
+	topics    *ntfy.Server
+	board     *board // nil: there is none
 	// boardSettings is there also while the house does not run; nil: there is no board.
 	boardSettings *agent.Store
 	closing       chan struct{}
@@ -192,15 +194,15 @@ func (s *Server) doors() error {
 	if err != nil {
 		return fmt.Errorf("the page: %w", err)
 	}
-	topics := s.topics(page.Page)
-	page.Page = topics
+	s.openTopics(page.Page)
+	page.Page = s.topics
 	keeper := doorkeeper{s.Accounts, s.Services}
 	handler, err := web.New(web.Config{
 		DB: s.DB, Auth: keeper, Once: keeper, Assert: keeper.Assert, Exempt: keeper.Exempt, Log: c.Log, Now: c.Now,
 		Seen:          keeper.Seen,
 		RateLimitsOff: c.RateLimitsOff, TrustProxy: c.TrustProxy, OnInternalError: c.OnInternalError,
 		Fallback: s.pages(page.Page),
-	}, append(append(api.Routes(), page.Routes()...), topics.Routes()...))
+	}, append(append(api.Routes(), page.Routes()...), s.topics.Routes()...))
 	if err != nil {
 		return fmt.Errorf("the table of operations: %w", err)
 	}

@@ -32,6 +32,7 @@ type serveCmd struct {
 	mediaFlags
 	peopleFlags
 	networkFlags
+	pushFlags
 	boardFlags
 }
 
@@ -95,7 +96,8 @@ func (s *serveCmd) config() (server.Config, error) {
 		Registration: s.Registration, SharedSecret: s.SharedSecret,
 		RateLimitsOff: s.RateLimits == "off", TrustProxy: s.TrustProxy, AllowPrivateNetworks: s.Private,
 		EncryptionHint: s.Encryption, RoomVersion: s.RoomVersion, MaxUpload: s.MaxUpload, Media: s.mediaFlags.config(), People: people, Board: board,
-		Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
+		Push: s.pushFlags.config(),
+		Log:  slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
 	}, nil
 }
 

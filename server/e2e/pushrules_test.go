@@ -256,7 +256,9 @@ func (m *pushMaker) fillEvent(e map[string]any) {
 		make   func() any
 	}{
 		{"body", 95, func() any { return pick[any](m, m.words(6), m.words(6), m.words(6), "", 7, nil) }},
-		{"msgtype", 80, func() any { return pick(m, "m.text", "m.text", "m.text", "m.image", "m.emote", "m.text", "m.notice", "M.NOTICE") }},
+		{"msgtype", 80, func() any {
+			return pick(m, "m.text", "m.text", "m.text", "m.image", "m.emote", "m.text", "m.notice", "M.NOTICE")
+		}},
 		{"m.mentions", 15, func() any {
 			return pick[any](m, map[string]any{}, map[string]any{"user_ids": []string{"@bob:example.org", "@x:y"}}, map[string]any{"user_ids": []string{"@x:y"}, "room": true},
 				map[string]any{"room": pick[any](m, true, false, "true")}, 7, nil)

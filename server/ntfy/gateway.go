@@ -11,7 +11,8 @@ import (
 )
 
 const (
-	gatewayPath = "/_matrix/push/v1/notify"
+	// GatewayPath is the path of push gateways.
+	GatewayPath = "/_matrix/push/v1/notify"
 	// maxNotify is the largest notification in bytes: an event and what stands around it.
 	maxNotify = 128 << 10
 	// maxDevices is how many devices one notification may be for.
@@ -21,8 +22,8 @@ const (
 // Routes is the table of the push gateway's operations (spec: push gateway API).
 func (s *Server) Routes() []web.Route {
 	return []web.Route{
-		{Op: "notify", Method: http.MethodPost, Path: gatewayPath, Access: web.Anyone, MaxBody: maxNotify, Handler: web.Plain(s.notify)},
-		{Op: "porchlightGateway", Method: http.MethodGet, Path: gatewayPath, Access: web.Anyone, Handler: web.Plain(s.discover)},
+		{Op: "notify", Method: http.MethodPost, Path: GatewayPath, Access: web.Anyone, MaxBody: maxNotify, Handler: web.Plain(s.notify)},
+		{Op: "porchlightGateway", Method: http.MethodGet, Path: GatewayPath, Access: web.Anyone, Handler: web.Plain(s.discover)},
 	}
 }
 
@@ -39,11 +40,26 @@ type notifyOut struct {
 	Rejected []string `json:"rejected"`
 }
 
-// notify publishes a notification to the topics that its devices' push keys are the
-// addresses of, and rejects all other keys (spec: push gateway API, notify).
+// notify is Notify over HTTP.
 func (s *Server) notify(c *web.Call, in notifyIn) (notifyOut, error) {
+	return s.take(c.R.Host, in.Body)
+}
+
+// Notify publishes a notification to the topics that its devices' push keys are the addresses
+// of, and rejects all other keys (spec: push gateway API, notify). host is what the gateway
+// was called by, with its port. The errors are M_NOT_JSON, M_BAD_JSON, M_MISSING_PARAM and
+// M_INVALID_PARAM.
+func (s *Server) Notify(host string, notification []byte) (answer []byte, err error) {
+	out, err := s.take(host, notification)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(out)
+}
+
+func (s *Server) take(host string, notification []byte) (notifyOut, error) {
 	out := notifyOut{Rejected: []string{}}
-	body, err := matrix.ParseObject(in.Body)
+	body, err := matrix.ParseObject(notification)
 	if err != nil {
 		return out, err
 	}
@@ -59,7 +75,7 @@ func (s *Server) notify(c *web.Call, in notifyIn) (notifyOut, error) {
 	}
 	text := shorten(body, n)
 	for _, d := range devices {
-		topic := s.topic(d.Pushkey, c.R.Host)
+		topic := s.topic(d.Pushkey, host)
 		if topic == "" {
 			out.Rejected = append(out.Rejected, d.Pushkey)
 			continue
@@ -75,8 +91,7 @@ func (s *Server) topic(pushkey, host string) string {
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return ""
 	}
-	public, err := url.Parse(s.PublicURL)
-	ours := strings.EqualFold(u.Host, host) || err == nil && strings.EqualFold(u.Host, public.Host)
+	ours := strings.EqualFold(u.Host, host) || s.Ours != nil && s.Ours(u)
 	topic := strings.TrimPrefix(u.Path, "/")
 	if !ours || !topicName.MatchString(topic) {
 		return ""

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -21,8 +22,8 @@ var topicName = regexp.MustCompile(`^[-_A-Za-z0-9]{12,64}$`)
 
 // Config is what a Server is made with.
 type Config struct {
-	// PublicURL is where clients reach the house besides the address they ask; may be empty.
-	PublicURL string
+	// Ours says whether a URL leads to this house, besides the address that is asked; may be nil.
+	Ours func(*url.URL) bool
 	// Next answers what is no topic.
 	Next http.Handler
 	// Closing is closed when the house is about to stop: who listens is let go.

@@ -11,9 +11,8 @@ import (
 )
 
 const (
-	// mailDelay is how long what is unread is left to be read before a mail tells of it.
-	mailDelay = 10 * time.Minute
-	// mailEvery is how often a pusher sends a mail at most.
+	// mailAfter and mailEvery are the defaults of Config.
+	mailAfter = 10 * time.Minute
 	mailEvery = time.Hour
 	// maxMailLines is how many rooms a mail names.
 	maxMailLines = 20
@@ -30,7 +29,7 @@ func (w *worker) mail(ctx context.Context, row *pusherRow, pending changes.Posit
 	if w.k.Mail == nil {
 		return w.done(pending), nil
 	}
-	if !sleep(ctx, max(mailDelay, mailEvery-w.k.Now().Sub(w.mailed))) {
+	if !sleep(ctx, max(w.k.MailAfter, w.k.MailEvery-w.k.Now().Sub(w.mailed))) {
 		return false, ctx.Err()
 	}
 	var text string

@@ -2,6 +2,7 @@ package push
 
 import (
 	"encoding/json"
+	"time"
 
 	"porchlight/kv"
 	"porchlight/server/changes"
@@ -9,9 +10,14 @@ import (
 	"porchlight/server/rooms"
 )
 
+// typeCall is the event by which somebody calls.
+const typeCall = "m.call.invite"
+
 // payload is what a push gateway is told (spec: push gateway API, notify).
 type payload struct {
 	Notification notification `json:"notification"`
+
+	sent time.Time // when the event was
 }
 
 type notification struct {
@@ -70,7 +76,7 @@ func (k *Keeper) payload(r kv.Reader, key pusherKey, row *pusherRow, room matrix
 		n.Counts.Unread = &unread
 	}
 	actions := actionsOf(g)
-	if actions.Highlight || actions.Tweaks["sound"] != nil || e.Type == "m.room.encrypted" {
+	if actions.Highlight || actions.Tweaks["sound"] != nil || e.Type == "m.room.encrypted" || e.Type == typeCall {
 		n.Prio = "high"
 	}
 	if _, format := row.data(); format != eventIDOnly {
@@ -78,7 +84,7 @@ func (k *Keeper) payload(r kv.Reader, key pusherKey, row *pusherRow, room matrix
 		k.describe(r, &n, e, key.User)
 	}
 	n.Devices = []notifiedDevice{device}
-	return &payload{n}, true
+	return &payload{n, time.UnixMilli(e.TS)}, true
 }
 
 // describe adds all that a gateway may be told of an event.
@@ -93,7 +99,7 @@ func (k *Keeper) describe(r kv.Reader, n *notification, e *rooms.Event, user mat
 // badge is what to tell when the counts alone have changed.
 func (k *Keeper) badge(r kv.Reader, key pusherKey, row *pusherRow) (p *payload, unread int) {
 	unread = k.UnreadTotal(r, key.User).Notifications
-	return &payload{notification{
+	return &payload{Notification: notification{
 		Prio: "low", Counts: notificationCounts{&unread}, Devices: []notifiedDevice{row.device(key)},
 	}}, unread
 }

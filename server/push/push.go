@@ -1,6 +1,7 @@
 package push
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net/http"
@@ -26,8 +27,15 @@ type Config struct {
 	Client *http.Client
 	// Mail sends an e-mail; nil: there are no e-mail pushers.
 	Mail func(ctx context.Context, to, subject, text string) error
-	Log  *slog.Logger     // nil: slog.Default()
-	Now  func() time.Time // nil: time.Now
+	// ActiveDelay is how long a push waits for a user who is plainly active on another device,
+	// to be read there; 0: 5 seconds, negative: not at all.
+	ActiveDelay time.Duration
+	// MailAfter is how long something is unread before a mail tells of it; 0: 10 minutes.
+	// MailEvery is how often a pusher sends a mail at most; 0: every hour.
+	MailAfter, MailEvery time.Duration
+
+	Log *slog.Logger     // nil: slog.Default()
+	Now func() time.Time // nil: time.Now
 }
 
 // Keeper owns the push rules and pushers, and knows what is unread.
@@ -51,6 +59,8 @@ func New(c Config) *Keeper {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
+	c.ActiveDelay = cmp.Or(c.ActiveDelay, activeDelay)
+	c.MailAfter, c.MailEvery = cmp.Or(c.MailAfter, mailAfter), cmp.Or(c.MailEvery, mailEvery)
 	k := &Keeper{
 		Config:  c,
 		rules:   kv.NewTable[matrix.UserID, rulesRow](c.DB, kv.PushRules),

@@ -16,6 +16,10 @@ const (
 	// saveEvery is how often the cursor is written while there is something to send; with
 	// it, what a crash makes be sent twice is bounded.
 	saveEvery = time.Minute
+	// activeDelay is the default of Config.
+	activeDelay = 5 * time.Second
+	// activeFor is how long a user who has sent or read something counts as plainly active.
+	activeFor = 30 * time.Second
 )
 
 // sender follows the change log and wakes the pushers for which there is something.
@@ -26,6 +30,7 @@ type sender struct {
 	seen    changes.Position
 	saved   time.Time
 	workers map[pusherKey]*worker
+	acted   map[matrix.UserID]time.Time // when users who have pushers last sent or read something
 }
 
 // worker sends what one pusher has to be told.
@@ -34,13 +39,15 @@ type worker struct {
 	key    pusherKey
 	wake   chan struct{} // holds one
 	cancel context.CancelFunc
-	mailed time.Time // when run last sent a mail
+	mailed time.Time     // when run last sent a mail
+	rest   time.Duration // how long run may wait before it looks again; 0: until it is woken
 
 	// The sender's mu guards what follows.
 	row     pusherRow
 	pending changes.Position // the first event that may still have to be sent, or 0
 	offered changes.Position // the last one
 	recount bool             // the user has read something
+	urgent  changes.Position // up to there nothing may wait: somebody calls
 }
 
 // pushersChanged notes that pushers were set or deleted, and wakes Run.
@@ -147,6 +154,7 @@ func (k *Keeper) readPushers(ctx context.Context, r kv.Reader, running *sync.Wai
 func (k *Keeper) offer(r kv.Reader, pos changes.Position, c changes.Change) (any bool) {
 	switch c.Kind {
 	case changes.Receipt:
+		k.noteActive(c.User, k.Now())
 		for key, w := range k.sender.workers {
 			if key.User == c.User {
 				w.recount = true
@@ -154,15 +162,19 @@ func (k *Keeper) offer(r kv.Reader, pos changes.Position, c changes.Change) (any
 			}
 		}
 	case changes.Event:
-		notice := k.Rooms.NoticeAt(r, c.Room, pos)
-		if notice == nil {
+		e, ok := k.Rooms.EventAt(r, c.Room, pos)
+		if !ok {
+			return false
+		}
+		k.noteActive(e.Sender, time.UnixMilli(e.TS))
+		if e.Notice == nil {
 			return false
 		}
 		told := map[matrix.UserID]bool{} // whether the event notifies the user
 		for key, w := range k.sender.workers {
 			tell, known := told[key.User]
 			if !known {
-				tell = k.notified(r, notice, key.User, c.Room, pos) != nil
+				tell = k.notified(r, e.Notice, key.User, c.Room, pos) != nil
 				told[key.User] = tell
 			}
 			if !tell || pos <= w.row.Since {
@@ -173,10 +185,41 @@ func (k *Keeper) offer(r kv.Reader, pos changes.Position, c changes.Change) (any
 			if w.pending == 0 {
 				w.pending = pos
 			}
+			if e.Type == typeCall {
+				w.urgent = pos
+			}
 			w.poke()
 		}
 	}
 	return any
+}
+
+// noteActive notes that a user did something. The caller holds the sender's mu.
+func (k *Keeper) noteActive(user matrix.UserID, when time.Time) {
+	s := &k.sender
+	for key := range s.workers {
+		if key.User == user {
+			if s.acted == nil || len(s.acted) > 2*len(s.workers) { // pushers come and go
+				s.acted = map[matrix.UserID]time.Time{}
+			}
+			s.acted[user] = when
+			return
+		}
+	}
+}
+
+// hold is how long an event at a position, sent at a time, has still to wait because its user
+// is plainly active and may read it on another device. It stays what is sent next meanwhile,
+// so that nothing is lost.
+func (w *worker) hold(at changes.Position, sent time.Time) time.Duration {
+	s := &w.k.sender
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := w.k.Now()
+	if at <= w.urgent || now.Sub(s.acted[w.key.User]) > activeFor {
+		return 0
+	}
+	return min(sent.Add(w.k.ActiveDelay).Sub(now), w.k.ActiveDelay)
 }
 
 // save writes the cursor, and in the same transaction what each pusher still has to send.

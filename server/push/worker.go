@@ -49,10 +49,15 @@ func (w *worker) run(ctx context.Context) {
 			failures = 0
 			continue
 		}
+		var over <-chan time.Time
+		if w.rest > 0 {
+			over = time.After(w.rest)
+		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-w.wake:
+		case <-over:
 		}
 	}
 }
@@ -86,6 +91,7 @@ func (w *worker) step(ctx context.Context, lastBadge *int) (more bool, err error
 	row, pending, recount := w.row, w.pending, w.recount
 	w.recount = false
 	s.mu.Unlock()
+	w.rest = 0
 	if row.Kind == Email {
 		return w.mail(ctx, &row, pending)
 	}
@@ -109,7 +115,16 @@ func (w *worker) step(ctx context.Context, lastBadge *int) (more bool, err error
 		return false, err
 	}
 	if p == nil {
+		if recount {
+			w.again()
+		}
 		return w.done(last), nil
+	}
+	if w.rest = w.hold(at, p.sent); w.rest > 0 {
+		if recount {
+			w.again() // the counts go along later
+		}
+		return false, nil
 	}
 	if err := w.k.tell(ctx, w.key, &row, p); err != nil {
 		w.postpone(at)

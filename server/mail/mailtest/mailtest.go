@@ -32,6 +32,7 @@ type Relay struct {
 	user   string
 	secret string
 	refuse bool
+	turned int // addresses that were refused
 	mails  []Mail
 }
 
@@ -92,6 +93,13 @@ func (r *Relay) Refuse(all bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.refuse = all
+}
+
+// Refused is how many addresses were refused so far.
+func (r *Relay) Refused() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.turned
 }
 
 // ask reads what Demand and Refuse have set.
@@ -172,6 +180,9 @@ func (r *Relay) serve(conn net.Conn, secure bool) {
 			say("250 ok")
 		case "RCPT":
 			if _, refuse := r.ask(); refuse {
+				r.mu.Lock()
+				r.turned++
+				r.mu.Unlock()
 				say("550 nobody of that name")
 				continue
 			}
