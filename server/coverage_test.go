@@ -26,6 +26,8 @@ var beyondTheSpec = map[string]string{
 	"authFallbackDone":    "the form of authFallback",
 	"loginFallback":       "the prose asks for it: login fallback",
 	"exchangeOpenIdToken": "of the server-server API, for services that a user shows an OpenID token",
+	"slidingSync":         "MSC4186, for clients that know no other sync",
+	"unstableSlidingSync": "the same by its earlier name, which those clients use",
 	"validateEmail":       "the page behind the link in mails",
 	"confirmEmail":        "the form of validateEmail",
 }

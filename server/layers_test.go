@@ -32,7 +32,7 @@ var (
 		"server/history", "server/search", "server/ephemeral", "server/e2ee", "server/push",
 		"server/notices", "server/reports", "server/appservice",
 	}
-	views = []string{"server/syncv2"}
+	views = []string{"server/syncv2", "server/slidingsync"}
 )
 
 // pion is what a call between two peers is made of.
@@ -86,7 +86,8 @@ var house = map[string]room{
 	"voip/relay":             {ours: []string{"voip/pionlog"}, outside: []string{"github.com/pion/turn/v5", "github.com/pion/stun/v4", "github.com/pion/logging"}},
 	"voip/agent":             {ours: join(ground, "voip/call", "voip/alert")},
 
-	"server/syncv2": {ours: join(ground, rules, keepers)},
+	"server/syncv2":      {ours: join(ground, rules, keepers)},
+	"server/slidingsync": {ours: join(ground, rules, keepers)},
 
 	"server/mail":          {},
 	"server/mail/mailtest": {},

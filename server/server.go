@@ -27,6 +27,7 @@ import (
 	"porchlight/server/rooms"
 	"porchlight/server/search"
 	"porchlight/server/setup"
+	"porchlight/server/slidingsync"
 	"porchlight/server/syncv2"
 	"porchlight/server/web"
 	"porchlight/voip/agent"
@@ -168,6 +169,10 @@ func (s *Server) doors() error {
 		DB: s.DB, Changes: s.Changes, Rooms: s.Rooms, History: s.History, Ephemeral: s.Ephemeral,
 		Accounts: push.AccountData{Keeper: s.Accounts, Push: s.Push}, Crypto: s.E2EE, Unread: unread{s.Push}, Closing: s.closing,
 	})
+	sliding := slidingsync.New(slidingsync.Config{
+		DB: s.DB, Changes: s.Changes, Rooms: s.Rooms, History: s.History, Ephemeral: s.Ephemeral,
+		Accounts: push.AccountData{Keeper: s.Accounts, Push: s.Push}, Crypto: s.E2EE, Closing: s.closing, Now: c.Now,
+	})
 	people := &c.People
 	terms, err := people.terms()
 	if err != nil {
@@ -175,7 +180,7 @@ func (s *Server) doors() error {
 	}
 	conf := clientapi.Config{
 		DB: s.DB, Accounts: s.Accounts, Rooms: s.Rooms, History: s.History, Search: s.Search, Ephemeral: s.Ephemeral,
-		E2EE: s.E2EE, Push: s.Push, Sync: views, Media: s.Media, Reports: s.Reports, Services: s.Services,
+		E2EE: s.E2EE, Push: s.Push, Sync: views, Sliding: sliding, Media: s.Media, Reports: s.Reports, Services: s.Services,
 		Registration: clientapi.Registration(c.Registration), SharedSecret: c.SharedSecret,
 		PublicURL: strings.TrimSuffix(c.PublicURL, "/"), EncryptionHint: c.EncryptionHint, RoomVersion: c.RoomVersion,
 		MediaElsewhere: strings.TrimSuffix(c.Media.Elsewhere, "/"),

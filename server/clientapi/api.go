@@ -29,6 +29,7 @@ import (
 	"porchlight/server/reports"
 	"porchlight/server/rooms"
 	"porchlight/server/search"
+	"porchlight/server/slidingsync"
 	"porchlight/server/syncv2"
 )
 
@@ -44,6 +45,7 @@ type Config struct {
 	E2EE      *e2ee.Keeper
 	Push      *push.Keeper
 	Sync      *syncv2.View
+	Sliding   *slidingsync.View
 	Media     *media.Keeper
 	Reports   *reports.Keeper
 	Services  *appservice.Keeper

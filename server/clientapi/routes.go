@@ -285,6 +285,8 @@ func (a *API) Routes() []web.Route {
 		{Op: "getWellknownSupport", Method: get, Path: "/.well-known/matrix/support", Access: web.Anyone, Handler: web.Plain(a.getWellknownSupport)},
 
 		// sync.yaml
+		{Op: "slidingSync", Method: post, Path: "/_matrix/client/v4/sync", Access: web.User, Guests: true, Handler: web.Plain(a.slidingSync)},
+		{Op: "unstableSlidingSync", Method: post, Path: "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync", Access: web.User, Guests: true, Handler: web.Plain(a.unstableSlidingSync)},
 		{Op: "sync", Method: get, Path: "/_matrix/client/v3/sync", Access: web.User, Guests: true, Handler: web.Plain(a.sync)},
 
 		// tags.yaml

@@ -33,6 +33,7 @@ func (a *API) getVersions(*web.Call, web.Empty) (getVersionsOut, error) {
 			"org.matrix.msc3916.stable":               true, // media with an access token
 			"org.matrix.msc3952_intentional_mentions": true,
 			"org.matrix.msc3981":                      true, // relations of relations
+			"org.matrix.simplified_msc3575":           true, // sliding sync
 			"uk.half-shot.msc2666.query_mutual_rooms": true,
 			"uk.tcpip.msc4133":                        true, // profile fields
 			"uk.tcpip.msc4133.stable":                 true,

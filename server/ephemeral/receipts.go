@@ -291,38 +291,64 @@ func byRoom(rows map[receiptKey]receiptRow) map[matrix.RoomID][]Receipt {
 // an event can hold only one receipt of a user for the same event (spec: receipts, server
 // behaviour).
 func ReceiptEvents(all []Receipt) []json.RawMessage {
-	type mark struct {
-		TS     int64  `json:"ts"`
-		Thread string `json:"thread_id,omitempty"`
-	}
-	type content map[matrix.EventID]map[string]map[matrix.UserID]mark
-	threads := map[string]content{}
+	threads := map[string]receiptContent{}
 	for _, x := range all {
-		c := threads[x.Thread]
-		if c == nil {
-			c = content{}
-			threads[x.Thread] = c
+		if threads[x.Thread] == nil {
+			threads[x.Thread] = receiptContent{}
 		}
-		if c[x.Event] == nil {
-			c[x.Event] = map[string]map[matrix.UserID]mark{}
-		}
-		if c[x.Event][x.Type] == nil {
-			c[x.Event][x.Type] = map[matrix.UserID]mark{}
-		}
-		c[x.Event][x.Type][x.User] = mark{x.TS, x.Thread}
+		threads[x.Thread].add(x)
 	}
 	var events []json.RawMessage
 	for _, thread := range slices.Sorted(maps.Keys(threads)) {
-		raw, err := json.Marshal(struct {
-			Type    string  `json:"type"`
-			Content content `json:"content"`
-		}{"m.receipt", threads[thread]})
-		if err != nil {
-			panic(err) // maps of strings and numbers: cannot happen
-		}
-		events = append(events, raw)
+		events = append(events, threads[thread].event())
 	}
 	return events
+}
+
+// receiptContent is the content of an m.receipt event.
+type receiptContent map[matrix.EventID]map[string]map[matrix.UserID]receiptMark
+
+type receiptMark struct {
+	TS     int64  `json:"ts"`
+	Thread string `json:"thread_id,omitempty"`
+}
+
+func (c receiptContent) add(x Receipt) {
+	if c[x.Event] == nil {
+		c[x.Event] = map[string]map[matrix.UserID]receiptMark{}
+	}
+	if c[x.Event][x.Type] == nil {
+		c[x.Event][x.Type] = map[matrix.UserID]receiptMark{}
+	}
+	c[x.Event][x.Type][x.User] = receiptMark{x.TS, x.Thread}
+}
+
+func (c receiptContent) event() json.RawMessage {
+	raw, err := json.Marshal(struct {
+		Type    string         `json:"type"`
+		Content receiptContent `json:"content"`
+	}{"m.receipt", c})
+	if err != nil {
+		panic(err) // maps of strings and numbers: cannot happen
+	}
+	return raw
+}
+
+// ReceiptEvent is one m.receipt event that tells of receipts, for where there is room for
+// one only. Of a user's receipts for the same event it keeps that of the whole room.
+func ReceiptEvent(all []Receipt) json.RawMessage {
+	one := map[receiptKey]Receipt{} // Thread holds the event
+	for _, x := range all {
+		key := receiptKey{User: x.User, Type: x.Type, Thread: string(x.Event)}
+		if have, ok := one[key]; !ok || have.Thread != "" {
+			one[key] = x
+		}
+	}
+	c := receiptContent{}
+	for _, x := range one {
+		c.add(x)
+	}
+	return c.event()
 }
 
 // TypingEvent is the m.typing event of a room.

@@ -1,10 +1,13 @@
 package rooms
 
 import (
+	"cmp"
 	"encoding/json"
+	"slices"
 	"strings"
 
 	"porchlight/kv"
+	"porchlight/server/changes"
 	"porchlight/server/matrix"
 )
 
@@ -73,6 +76,46 @@ func (k *Keeper) JoinedCount(r kv.Reader, room matrix.RoomID) (n int) {
 		}
 	}
 	return n
+}
+
+// maxHeroes is how many members name a room that has no name.
+const maxHeroes = 5
+
+// Heroes counts who is in a room and who is invited and, if it is asked to, names some
+// members beside the viewer: the first that are in it or invited, or else those who left
+// (spec: client-server API, sync, RoomSummary).
+func (k *Keeper) Heroes(r kv.Reader, room matrix.RoomID, viewer matrix.UserID, name bool) (heroes []matrix.UserID, joined, invited int) {
+	type member struct {
+		user matrix.UserID
+		pos  changes.Position
+	}
+	var here, gone []member
+	for user, state := range k.Members(r, room) {
+		among := &gone
+		switch state {
+		case "join":
+			joined++
+			among = &here
+		case "invite":
+			invited++
+			among = &here
+		case "knock":
+			continue
+		}
+		if !name || user == viewer {
+			continue
+		}
+		m, _ := k.MembershipRow(r, room, user)
+		*among = append(*among, member{user, m.Position})
+	}
+	if len(here) == 0 {
+		here = gone
+	}
+	slices.SortFunc(here, func(a, b member) int { return cmp.Compare(a.pos, b.pos) })
+	for _, m := range here[:min(len(here), maxHeroes)] {
+		heroes = append(heroes, m.user)
+	}
+	return heroes, joined, invited
 }
 
 func (k *Keeper) stateText(r kv.Reader, room matrix.RoomID, eventType, key string) string {

@@ -40,8 +40,6 @@ const (
 	// maxToDevice is how many messages to the device one answer carries at most
 	// (spec: send-to-device messaging, server behaviour).
 	maxToDevice = 100
-	// maxHeroes is how many members name a room that has no name.
-	maxHeroes = 5
 )
 
 // Accounts is what /sync asks of the accounts keeper.
