@@ -117,6 +117,9 @@ func (s *Session) tone(ssrc webrtc.SSRC, p *rtp.Packet) {
 	last := s.digits[ssrc]
 	again := last.known && last.timestamp == p.Timestamp
 	s.digits[ssrc] = lastTone{true, p.Timestamp}
+	if !again {
+		s.stats.Digits++
+	}
 	s.mu.Unlock()
 	if !again {
 		s.post(Event{Digit: rune(tones[p.Payload[0]])})

@@ -41,6 +41,8 @@ type Stats struct {
 	// AudioSent and VideoSent count frames, the others packets.
 	AudioSent, VideoSent         uint64
 	AudioReceived, VideoReceived uint64
+	// Digits counts what the peer dialled.
+	Digits uint64
 	// KeyFrames counts the key frames that the peer asked for and we passed on.
 	KeyFrames uint64
 	// Bitrate is what the picture may take at the moment, in bits per second.
