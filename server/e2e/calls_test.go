@@ -31,6 +31,18 @@ func TestCalls(t *testing.T) {
 	}
 }
 
+// TestCrossingCalls has the board and a browser call each other at the same moment, and
+// people answer on two devices.
+func TestCrossingCalls(t *testing.T) {
+	for _, sdk := range sdkVersions {
+		t.Run(sdk, func(t *testing.T) {
+			given := newPorch(t).given()
+			given["page"] = testPageWith(t, sdk)
+			run(t, given, "node", "crossing.mjs")
+		})
+	}
+}
+
 // newPorchWithH264Camera is a house whose camera is one that codes its pictures itself, as
 // that of a Raspberry Pi does: this test binary plays the program that shows it.
 func newPorchWithH264Camera(t *testing.T) *porch {

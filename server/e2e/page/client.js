@@ -135,14 +135,16 @@ function watch(newCall) {
     });
     newCall.on(CallEvent.Error, (error) => newCall.problems.push(`${error.code}: ${error.message}`));
     newCall.on(CallEvent.Replaced, (successor) => watch(successor));
-    newCall.on(CallEvent.FeedsChanged, (feeds) => {
+    const show = (feeds) => {
         const remote = feeds.find((feed) => !feed.isLocal());
         if (!remote) return;
         media.attach(remote.stream);
         if (newCall.awaited) return;
         newCall.awaited = true;
         media.nextFrame().then(() => (newCall.firstFrame = Math.round(performance.now() - newCall.began)));
-    });
+    };
+    newCall.on(CallEvent.FeedsChanged, show);
+    show(newCall.getRemoteFeeds()); // of a call that came in they are known already
 }
 
 /** Takes hold of the server's turn servers, which calls that are placed at once would miss. */
