@@ -43,6 +43,14 @@ func TestCrossingCalls(t *testing.T) {
 	}
 }
 
+// TestViewers has as many people look at once as the board takes, and one more.
+func TestViewers(t *testing.T) {
+	p := newPorch(t)
+	given := p.given()
+	given["page"], given["pid"] = testPage(t), p.cmd.Process.Pid
+	run(t, given, "node", "viewers.mjs")
+}
+
 // newPorchWithH264Camera is a house whose camera is one that codes its pictures itself, as
 // that of a Raspberry Pi does: this test binary plays the program that shows it.
 func newPorchWithH264Camera(t *testing.T) *porch {

@@ -45,6 +45,13 @@ func TestMain(m *testing.M) {
 			fmt.Println(address)
 			return 0
 		}
+		if url := os.Getenv(secondBoardName); url != "" {
+			if err := secondBoard(url); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				return 1
+			}
+			return 0
+		}
 		if filepath.Base(os.Args[0]) == cameraName {
 			if err := camera(os.Args[1:]); err != nil {
 				fmt.Fprintln(os.Stderr, err)
