@@ -2,7 +2,7 @@
 // script beside the house; there is no way out into the internet.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { boardCall, boardIsIdle, boardRings } from "./board.mjs";
+import { boardCall, boardCalls, boardIsIdle, boardRings } from "./board.mjs";
 import { eventually, given, launchIn, logIn, openPage, say } from "./browser.mjs";
 
 const { board, spaces, server } = given;
@@ -39,7 +39,12 @@ async function stands(client, what) {
 }
 
 async function moves(client, seconds = 15) {
-    await eventually(async () => assert.ok((await client.timeBar())?.shown > Date.now() - 1000, "the picture is old, or there is none"), seconds);
+    try {
+        await eventually(async () => assert.ok((await client.timeBar())?.shown > Date.now() - 1000, "the picture is old, or there is none"), seconds);
+    } catch (error) {
+        say(`no picture: ${JSON.stringify([await client.callInfo(), await client.callStats(), await boardCalls()])}`);
+        throw error;
+    }
 }
 
 async function ends(client) {

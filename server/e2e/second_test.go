@@ -97,8 +97,9 @@ func (s *boardScene) play(ctx context.Context) error {
 			return fmt.Errorf("%s: %w", part.name, err)
 		}
 		ours, theirs, _ := s.status()
-		fmt.Printf("%s: pictures and sound at both ends %d ms after ringing; here %+v, there %+v\n",
-			part.name, time.Since(began).Milliseconds(), ours[0].Media, theirs[0].Media)
+		here, there := ours[0].Media, theirs[0].Media
+		fmt.Printf("%s: pictures and sound at both ends %d ms after ringing; heard here %.0f Hz at %.0f dBFS, there %.0f Hz at %.0f dBFS\n",
+			part.name, time.Since(began).Milliseconds(), here.HeardHz, here.HeardLevel, there.HeardHz, there.HeardLevel)
 		if part.name == "both call" {
 			if err := s.torn(); err != nil {
 				return fmt.Errorf("torn: %w", err)

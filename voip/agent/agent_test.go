@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -182,6 +184,8 @@ func (m *media) open() (n int) {
 
 type session struct {
 	withheld string
+	listed   []string // the peer's streams as they were told before the first offer
+	offered  bool
 	reports  chan Report
 	done     chan struct{}
 	closed   bool
@@ -197,8 +201,13 @@ func (s *session) Order(o call.Output) {
 		return call.LocalDescription{Description: call.Description{Type: kind, SDP: "v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\n"}, StreamID: "s"}
 	}
 	var inputs []call.Input
-	switch o.(type) {
+	switch o := o.(type) {
+	case call.PeerStreams:
+		if !s.offered {
+			s.listed = slices.Sorted(maps.Keys(o.Streams))
+		}
 	case call.ApplyOffer:
+		s.offered = true
 		inputs = []call.Input{description("answer"), call.Connected{}}
 	case call.CreateOffer:
 		inputs = []call.Input{description("offer")}
@@ -289,6 +298,17 @@ func TestTheOwnersCallIsAnswered(t *testing.T) {
 		synctest.Wait()
 		if got := h.said(); got != "" || m.open() != 0 || len(a.Status()) != 0 {
 			t.Errorf("after the hangup: said %q, %d sessions, status %v", got, m.open(), a.Status())
+		}
+	})
+}
+
+// The media knows which streams of the peer count before any of them comes.
+func TestStreamsAreToldFirst(t *testing.T) {
+	board(t, nil, func(h *house, m *media, _ *Agent) {
+		h.put(invite(alice, `,"sdp_stream_metadata":{"hers":{"purpose":"m.usermedia"},"odd":{"purpose":"m.hologram"}}`))
+		synctest.Wait()
+		if got := m.sessions[0].listed; !slices.Equal(got, []string{"hers"}) {
+			t.Errorf("streams %q", got)
 		}
 	})
 }
