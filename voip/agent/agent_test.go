@@ -393,7 +393,7 @@ func TestNoMediaIsSaid(t *testing.T) {
 		m.fail = errors.New("no ports")
 		h.put(invite(alice, ""))
 		synctest.Wait()
-		if got := h.said(); got != "hangup" && got != "reject" {
+		if got := h.said(); got != "hangup reject" && got != "reject" {
 			t.Errorf("the board said %q", got)
 		}
 		if n := len(a.Status()); n != 0 {
