@@ -219,7 +219,7 @@ func (s boardSession) Stats() agent.MediaStats {
 		AudioCodec: st.AudioCodec, VideoCodec: st.VideoCodec,
 		AudioSent: st.AudioSent, VideoSent: st.VideoSent,
 		AudioReceived: st.AudioReceived, VideoReceived: st.VideoReceived,
-		Bitrate: st.Bitrate, Loss: st.Loss, Connected: st.Connected,
+		Digits: st.Digits, Bitrate: st.Bitrate, Loss: st.Loss, Connected: st.Connected,
 		HeardLevel: st.Speaker.Level, HeardHz: st.Speaker.ToneHz,
 	}
 }

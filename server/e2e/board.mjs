@@ -25,6 +25,12 @@ export async function boardCalls() {
     return (await ask("/_porchlight/status")).calls ?? [];
 }
 
+/** Has the board ring, as an automation of the owner's may: {people, mode, timeout}, all optional. */
+export async function boardRings(options = {}) {
+    await boardCalls(); // logs in
+    return ask("/_porchlight/ring", { method: "POST", body: JSON.stringify(options) });
+}
+
 /** The one call that the board is in. */
 export async function boardCall() {
     const calls = await boardCalls();

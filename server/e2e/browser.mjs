@@ -1,6 +1,9 @@
 // Starts Chromium and opens pages in it: what all scenarios share.
 import { chromium } from "playwright-core";
 import assert from "node:assert/strict";
+import { mkdtempSync, writeFileSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
 
 /** What the Go test hands over: {page, server, shots, users: {name: {id, password}}, …}. */
 export const given = JSON.parse(process.env.PORCHLIGHT_E2E ?? "{}");
@@ -27,17 +30,37 @@ const flags = [
     "--disable-renderer-backgrounding",
 ];
 
+const program = process.env.CHROMIUM ?? "/usr/bin/chromium";
+
 export function launch(...more) {
-    return chromium.launch({
-        executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-        args: [...flags, ...more],
-        env: { ...process.env, LANG: "C.UTF-8" },
-    });
+    return start(program, more);
 }
+
+/** Starts a browser in a network namespace; we talk to it through a pipe, which knows no network. */
+export function launchIn(space, ...more) {
+    const script = path.join(mkdtempSync(path.join(os.tmpdir(), "browser-")), "chromium");
+    writeFileSync(script, `#!/bin/sh\nexec ip netns exec ${space} ${program} "$@"\n`, { mode: 0o755 });
+    return start(script, more);
+}
+
+function start(executablePath, more) {
+    return chromium.launch({ executablePath, args: [...flags, ...more], env: { ...process.env, LANG: "C.UTF-8" } });
+}
+
+/** Where the test client is for a browser that reaches no server with it; openPage then reads it from given.folder. */
+const nowhere = "http://localhost:9/";
 
 /** Opens a page of its own (no shared storage) and repeats here what it says in its console. */
 export async function openPage(browser, name, url, options = {}) {
     const context = await browser.newContext(options);
+    if (given.folder) {
+        await context.route(`${nowhere}**`, (route) => {
+            const name = new URL(route.request().url()).pathname.slice(1) || "index.html";
+            return route.fulfill({ path: path.join(given.folder, name) });
+        });
+        // What Chromium asks people when a page from elsewhere wants to talk to a machine in their network.
+        await context.grantPermissions(["local-network-access"], { origin: new URL(nowhere).origin });
+    }
     const page = await context.newPage();
     page.on("console", (message) => {
         const known = message.text().startsWith("Failed to load resource"); // said below, with the address
@@ -54,7 +77,7 @@ export async function openPage(browser, name, url, options = {}) {
 
 /** Opens the test client; its functions (page/client.js) are the methods of what is returned. */
 export async function openClient(browser, name) {
-    const page = await openPage(browser, name, given.page);
+    const page = await openPage(browser, name, given.page ?? nowhere);
     await page.waitForFunction(() => window.porch);
     return new Proxy({ page }, {
         get(target, method) {

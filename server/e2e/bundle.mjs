@@ -1,4 +1,5 @@
-// Bundles page/client.js with matrix-js-sdk into the folder given: a page that any web server can serve.
+// Bundles page/client.js with matrix-js-sdk into the folder given: a page that any web server can serve. A second argument
+// names another version of the library to take, as package.json calls it.
 // The crypto library is a .wasm file that its loader looks for beside the bundle, below pkg/.
 import { build } from "esbuild";
 import { copyFile, mkdir } from "node:fs/promises";
@@ -8,6 +9,7 @@ import { fileURLToPath } from "node:url";
 
 const here = path.dirname(fileURLToPath(import.meta.url));
 const out = process.argv[2];
+const sdk = process.argv[3] ?? "matrix-js-sdk";
 
 await build({
     entryPoints: [path.join(here, "page/client.js")],
@@ -15,6 +17,7 @@ await build({
     bundle: true,
     format: "esm", // the loader of the .wasm file needs import.meta.url
     target: "chrome120",
+    alias: sdk === "matrix-js-sdk" ? {} : { "matrix-js-sdk": sdk },
     define: { global: "globalThis" },
     sourcemap: "inline",
     logLevel: "warning",
@@ -22,6 +25,6 @@ await build({
 await copyFile(path.join(here, "page/index.html"), path.join(out, "index.html"));
 
 const wasm = "pkg/matrix_sdk_crypto_wasm_bg.wasm";
-const crypto = path.dirname(createRequire(import.meta.url).resolve("@matrix-org/matrix-sdk-crypto-wasm"));
+const crypto = path.dirname(createRequire(createRequire(import.meta.url).resolve(sdk)).resolve("@matrix-org/matrix-sdk-crypto-wasm"));
 await mkdir(path.join(out, "pkg"), { recursive: true });
 await copyFile(path.join(crypto, wasm), path.join(out, wasm));

@@ -17,17 +17,30 @@ import (
 // scenarioTime is the longest that one script may take.
 const scenarioTime = 3 * time.Minute
 
-// testPage serves the page with matrix-js-sdk and gives its address.
+// testPage serves the page with the newest matrix-js-sdk and gives its address.
 func testPage(t *testing.T) string {
 	t.Helper()
-	folder := t.TempDir()
-	bundle := exec.Command("node", "bundle.mjs", folder)
-	if out, err := bundle.CombinedOutput(); err != nil {
-		t.Fatalf("bundling the test page: %v\n%s", err, out)
-	}
+	return testPageWith(t, sdkVersions[0])
+}
+
+// testPageWith is testPage with another version of the library.
+func testPageWith(t *testing.T, sdk string) string {
+	t.Helper()
+	folder := bundled(t, sdk)
 	server := httptest.NewServer(http.FileServer(http.Dir(folder)))
 	t.Cleanup(server.Close)
 	return server.URL + "/"
+}
+
+// bundled makes the folder with the page.
+func bundled(t *testing.T, sdk string) string {
+	t.Helper()
+	folder := t.TempDir()
+	bundle := exec.Command("node", "bundle.mjs", folder, sdk)
+	if out, err := bundle.CombinedOutput(); err != nil {
+		t.Fatalf("bundling the test page: %v\n%s", err, out)
+	}
+	return folder
 }
 
 // run runs a script with what it is given as JSON in PORCHLIGHT_E2E.

@@ -45,6 +45,20 @@ func TestMain(m *testing.M) {
 			fmt.Println(address)
 			return 0
 		}
+		if url := os.Getenv(secondBoardName); url != "" {
+			if err := secondBoard(url); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				return 1
+			}
+			return 0
+		}
+		if filepath.Base(os.Args[0]) == cameraName {
+			if err := camera(os.Args[1:]); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				return 1
+			}
+			return 0
+		}
 		binary = os.Getenv("PORCHLIGHT_BIN")
 		if binary == "" {
 			folder, err := os.MkdirTemp("", "porchlight-e2e")
@@ -119,13 +133,16 @@ func (p *porch) porchlight(args ...string) string {
 }
 
 // address is how the server names the port that it was given by the system.
-var address = regexp.MustCompile(`ready at (http://[0-9.]+:\d+)`)
+var address = regexp.MustCompile(`ready at (http://(?:[0-9.]+|\[[0-9a-f:]+\]):\d+)`)
 
 // start starts the server on a free port and waits until it says which.
 func (p *porch) start() {
 	p.t.Helper()
 	command := append(append(slices.Clone(p.within), binary, "serve", "--data", p.data, "--server-name", serverName,
-		"--rate-limits", "off", "--call-loopback", "--camera", "test", "--microphone", "test", "--loudspeaker", "meter"), p.flags...)
+		"--rate-limits", "off", "--camera", "test", "--microphone", "test", "--loudspeaker", "meter"), p.flags...)
+	if len(p.within) == 0 {
+		command = append(command, "--call-loopback") // there may be no other address
+	}
 	p.cmd = exec.Command(command[0], command[1:]...)
 	reader, writer, err := os.Pipe()
 	if err != nil {
@@ -177,7 +194,8 @@ func (p *porch) stop() {
 	}
 	began := time.Now()
 	p.cmd.Process.Signal(syscall.SIGTERM)
-	late := time.AfterFunc(10*time.Second, func() { p.cmd.Process.Kill() })
+	process := p.cmd.Process
+	late := time.AfterFunc(10*time.Second, func() { process.Signal(syscall.SIGQUIT) }) // it then tells what it waits for
 	defer late.Stop()
 	if err := p.wait(); err != nil {
 		p.t.Errorf("the server ended with: %v", err)

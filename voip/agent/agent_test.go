@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -182,6 +184,8 @@ func (m *media) open() (n int) {
 
 type session struct {
 	withheld string
+	listed   []string // the peer's streams as they were told before the first offer
+	offered  bool
 	reports  chan Report
 	done     chan struct{}
 	closed   bool
@@ -197,8 +201,13 @@ func (s *session) Order(o call.Output) {
 		return call.LocalDescription{Description: call.Description{Type: kind, SDP: "v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\n"}, StreamID: "s"}
 	}
 	var inputs []call.Input
-	switch o.(type) {
+	switch o := o.(type) {
+	case call.PeerStreams:
+		if !s.offered {
+			s.listed = slices.Sorted(maps.Keys(o.Streams))
+		}
 	case call.ApplyOffer:
+		s.offered = true
 		inputs = []call.Input{description("answer"), call.Connected{}}
 	case call.CreateOffer:
 		inputs = []call.Input{description("offer")}
@@ -293,6 +302,17 @@ func TestTheOwnersCallIsAnswered(t *testing.T) {
 	})
 }
 
+// The media knows which streams of the peer count before any of them comes.
+func TestStreamsAreToldFirst(t *testing.T) {
+	board(t, nil, func(h *house, m *media, _ *Agent) {
+		h.put(invite(alice, `,"sdp_stream_metadata":{"hers":{"purpose":"m.usermedia"},"odd":{"purpose":"m.hologram"}}`))
+		synctest.Wait()
+		if got := m.sessions[0].listed; !slices.Equal(got, []string{"hers"}) {
+			t.Errorf("streams %q", got)
+		}
+	})
+}
+
 func TestWhoIsAnswered(t *testing.T) {
 	tests := []struct {
 		name string
@@ -373,7 +393,7 @@ func TestNoMediaIsSaid(t *testing.T) {
 		m.fail = errors.New("no ports")
 		h.put(invite(alice, ""))
 		synctest.Wait()
-		if got := h.said(); got != "hangup" && got != "reject" {
+		if got := h.said(); got != "hangup reject" && got != "reject" {
 			t.Errorf("the board said %q", got)
 		}
 		if n := len(a.Status()); n != 0 {

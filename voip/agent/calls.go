@@ -15,12 +15,13 @@ type activeCall struct {
 	state   call.State
 	session Session
 	timers  map[call.Timer]*time.Timer
-	answer  *time.Timer // until the board answers by itself
-	rule    AnswerRule  // of a call that the board answered by itself
-	auto    bool        // it did
-	crossed bool        // it crossed a call of ours, which gave way
-	ring    *ring       // that it is part of; nil: it came in
-	dialled []rune      // the digits that may become the door's code
+	answer  *time.Timer       // until the board answers by itself
+	rule    AnswerRule        // of a call that the board answered by itself
+	auto    bool              // it did
+	crossed bool              // it crossed a call of ours, which gave way
+	ring    *ring             // that it is part of; nil: it came in
+	streams *call.PeerStreams // the peer's metadata; nil: none came
+	dialled []rune            // the digits that may become the door's code
 	over    bool
 }
 
@@ -158,6 +159,11 @@ func (a *Agent) carryOut(ctx context.Context, c *activeCall, o call.Output) {
 	case call.Ended:
 		a.ended(c, o)
 		a.ringEnded(ctx, c)
+	case call.PeerStreams:
+		c.streams = &o
+		if c.session != nil {
+			c.session.Order(o)
+		}
 	case call.ApplyOffer, call.CreateOffer, call.ApplyAnswer, call.AddCandidates, call.CloseMedia:
 		a.order(ctx, c, o)
 	}
@@ -208,6 +214,9 @@ func (a *Agent) order(ctx context.Context, c *activeCall, o call.Output) {
 			s.Withhold(!c.rule.Audio, !c.rule.Video)
 		}
 		c.session = s
+		if c.streams != nil { // it came with the invite
+			s.Order(*c.streams)
+		}
 		a.mu.Lock()
 		a.live[c.key] = s
 		a.mu.Unlock()

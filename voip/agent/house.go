@@ -120,6 +120,7 @@ type MediaStats struct {
 	VideoSent     uint64        `json:"video_sent"`     // frames
 	AudioReceived uint64        `json:"audio_received"` // packets
 	VideoReceived uint64        `json:"video_received"` // packets
+	Digits        uint64        `json:"digits"`         // that the peer dialled
 	Bitrate       int           `json:"bitrate"`        // of the picture, bits per second
 	Loss          float64       `json:"loss"`           // fraction
 	Connected     time.Duration `json:"connected_ns"`   // from opening to the first connection

@@ -72,7 +72,7 @@ func (p *ports) tryBind(number int) error {
 		if err != nil {
 			return err
 		}
-		p.tcp = l
+		p.tcp = newTCPListener(l)
 		number = l.Addr().(*net.TCPAddr).Port
 	}
 	for _, a := range addrs {

@@ -19,6 +19,22 @@ type lastTone struct {
 	timestamp uint32
 }
 
+// heeds says whether a stream of the peer is played: one that its metadata lists, or where
+// it sent none the first. Tracks without a stream are played only for those who know
+// nothing of metadata. spec: voip streams
+func (s *Session) heeds(stream string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.listed != nil {
+		_, ok := s.listed[stream]
+		return ok
+	}
+	if s.first == nil {
+		s.first = &stream
+	}
+	return *s.first == stream
+}
+
 // receive reads one stream of the peer until it ends: sound goes to the
 // loudspeaker, digits become events, pictures are counted and dropped.
 func (s *Session) receive(t *webrtc.TrackRemote, r *webrtc.RTPReceiver) {
@@ -52,7 +68,7 @@ func (s *Session) receiveAudio(t *webrtc.TrackRemote, r *webrtc.RTPReceiver) {
 			s.tone(t.SSRC(), p)
 			continue
 		}
-		if speaker == nil || len(p.Payload) == 0 {
+		if speaker == nil || len(p.Payload) == 0 || !s.heeds(t.StreamID()) {
 			continue
 		}
 		if err := speaker.Write(device.AudioCodec(codec), p.Payload); err != nil && !complained {
@@ -117,6 +133,9 @@ func (s *Session) tone(ssrc webrtc.SSRC, p *rtp.Packet) {
 	last := s.digits[ssrc]
 	again := last.known && last.timestamp == p.Timestamp
 	s.digits[ssrc] = lastTone{true, p.Timestamp}
+	if !again {
+		s.stats.Digits++
+	}
 	s.mu.Unlock()
 	if !again {
 		s.post(Event{Digit: rune(tones[p.Payload[0]])})

@@ -41,6 +41,8 @@ type Stats struct {
 	// AudioSent and VideoSent count frames, the others packets.
 	AudioSent, VideoSent         uint64
 	AudioReceived, VideoReceived uint64
+	// Digits counts what the peer dialled.
+	Digits uint64
 	// KeyFrames counts the key frames that the peer asked for and we passed on.
 	KeyFrames uint64
 	// Bitrate is what the picture may take at the moment, in bits per second.
@@ -93,6 +95,8 @@ type Session struct {
 	digits      map[webrtc.SSRC]lastTone // by track
 	wanted      map[string]bool          // our streams that the peer wants, by kind
 	failed      map[string]bool          // those whose device could not be opened
+	listed      map[string]call.Stream   // the peer's metadata; nil: it sent none
+	first       *string                  // the stream of the peer that came first
 }
 
 func (b *Bridge) newSession(ctx context.Context) (*Session, error) {
@@ -142,8 +146,8 @@ func (s *Session) Stats() Stats {
 	return st
 }
 
-// Order carries out ApplyOffer, CreateOffer, ApplyAnswer and AddCandidates of
-// voip/call in turn, CloseMedia at once, and reports by Events; all other outputs
+// Order carries out ApplyOffer, CreateOffer, ApplyAnswer, AddCandidates and
+// PeerStreams of voip/call in turn, CloseMedia at once, and reports by Events; all other outputs
 // it ignores. It never blocks. Events is closed when CloseMedia has been done.
 func (s *Session) Order(o call.Output) {
 	if _, ok := o.(call.CloseMedia); ok {
@@ -208,6 +212,10 @@ func (s *Session) carryOut(o call.Output) {
 		}
 	case call.AddCandidates:
 		s.AddCandidates(o.Candidates)
+	case call.PeerStreams:
+		s.mu.Lock()
+		s.listed = o.Streams
+		s.mu.Unlock()
 	}
 }
 

@@ -363,8 +363,8 @@ func TestDTMF(t *testing.T) {
 			t.Fatalf("digits %q, %+v", got, s.Stats())
 		}
 	}
-	if got != "1**" {
-		t.Errorf("digits %q", got)
+	if n := s.Stats().Digits; got != "1**" || n != 3 {
+		t.Errorf("digits %q, counted %d", got, n)
 	}
 }
 

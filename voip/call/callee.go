@@ -67,7 +67,7 @@ func (m *machine) refuse() {
 	case m.peerVersion == V0:
 		m.sendHangup(WhyRefused, UserHangup)
 	default:
-		m.emit(Send{&Reject{m.common()}})
+		m.emit(Send{&Reject{Common: m.common()}})
 		m.end(WhyRefused, "")
 	}
 }

@@ -59,7 +59,7 @@ func TestCallee(t *testing.T) {
 		{"reject: hanging up what rings is rejecting", callee(), then(ringing(t, "hers"),
 			step{HangUp{}, end("send reject", "stop ringing", "stop invite", "ended rejected here")})},
 		{"reasons: busy", callee(), then(ringing(t, "hers"),
-			step{HangUp{UserBusy}, end("send hangup user_busy", "stop ringing", "stop invite", "ended hung up here user_busy")})},
+			step{HangUp{UserBusy}, end("send hangup user_busy", "send reject", "stop ringing", "stop invite", "ended hung up here user_busy")})},
 
 		{"select_answer: ours", callee(), then(answered(t, "hers"),
 			step{ev(t, alice, "hers", TypeSelectAnswer, `,"selected_party_id":"ours"`), nil},
@@ -110,10 +110,10 @@ func TestCallee(t *testing.T) {
 			step{fire{TimerReconnect}, end("send hangup ice_timeout", "close", "ended no connection ice_timeout")})},
 		{"reasons: user_media_failed", callee(), then(ringing(t, "hers"),
 			step{Accept{}, end("stop ringing", "apply offer")},
-			step{MediaFailed{}, end("send hangup user_media_failed", "stop invite", "close", "ended no camera or microphone user_media_failed")})},
+			step{MediaFailed{}, end("send hangup user_media_failed", "send reject", "stop invite", "close", "ended no camera or microphone user_media_failed")})},
 		{"reasons: unknown_error", callee(), then(ringing(t, "hers"),
 			step{Accept{}, end("stop ringing", "apply offer")},
-			step{OfferFailed{"bad SDP"}, end("note", "send hangup unknown_error", "stop invite", "close", "ended failed unknown_error")})},
+			step{OfferFailed{"bad SDP"}, end("note", "send hangup unknown_error", "send reject", "stop invite", "close", "ended failed unknown_error")})},
 
 		{"candidates: before the invite and before the answer", callee(), []step{
 			{ev(t, alice, "hers", TypeCandidates, candidateJSON("a")), nil},

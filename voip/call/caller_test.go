@@ -156,7 +156,7 @@ func TestSentContent(t *testing.T) {
 			`{"call_id":"c1","party_id":"ours","version":"1","candidates":` +
 				`[{"candidate":"candidate:1","sdpMid":"0","sdpMLineIndex":0},{"candidate":""}]}`},
 		{&SelectAnswer{common, "hers"}, `{"call_id":"c1","party_id":"ours","version":"1","selected_party_id":"hers"}`},
-		{&Reject{common}, `{"call_id":"c1","party_id":"ours","version":"1"}`},
+		{&Reject{Common: common}, `{"call_id":"c1","party_id":"ours","version":"1"}`},
 		{&Hangup{common, UserHangup}, `{"call_id":"c1","party_id":"ours","version":"1","reason":"user_hangup"}`},
 		{&Negotiate{Common: common, Lifetime: 1, Description: Description{"answer", "v=0"}},
 			`{"call_id":"c1","party_id":"ours","version":"1","lifetime":1,"description":{"type":"answer","sdp":"v=0"}}`},

@@ -181,6 +181,9 @@ type SelectAnswer struct {
 // Reject is m.call.reject.
 type Reject struct {
 	Common
+	// Reason is why, if it is not a person's wish. The standard knows it in
+	// m.call.hangup only; matrix-js-sdk reads it here, too.
+	Reason HangupReason `json:"reason,omitempty"`
 }
 
 // HangupReason says why a call was ended.

@@ -370,8 +370,13 @@ func (m *machine) end(why Why, reason HangupReason) {
 	m.emit(Ended{Why: why, Reason: reason})
 }
 
-// sendHangup tells the other side and ends the call.
+// sendHangup tells the other side and ends the call. Before our answer it is a rejection,
+// too: matrix-js-sdk hears no hangup of a party that it has not chosen, and would go on
+// ringing. It takes the reason from the rejection, where the standard knows none.
 func (m *machine) sendHangup(why Why, reason HangupReason) {
 	m.emit(Send{&Hangup{Common: m.common(), Reason: reason}})
+	if m.cfg.Role == Callee && !m.sent && m.peerVersion == V1 {
+		m.emit(Send{&Reject{Common: m.common(), Reason: reason}})
+	}
 	m.end(why, reason)
 }

@@ -22,8 +22,12 @@ async function until(what, probe, seconds = 15) {
     }
 }
 
-/** Logs in and syncs. With crypto, the device can talk end-to-end encrypted. */
-async function login({ server, user, password, crypto = false }) {
+/**
+ * Logs in and syncs. With crypto, the device can talk end-to-end encrypted. With forceTURN, calls go through the relay alone;
+ * transport ("udp" or "tcp") then says how it is reached.
+ */
+async function login({ server, user, password, crypto = false, forceTURN = false, transport = "" }) {
+    if (transport) media.onlyRelaysBy(transport);
     const anonymous = sdk.createClient({ baseUrl: server });
     const session = await anonymous.loginRequest({
         type: "m.login.password",
@@ -36,6 +40,7 @@ async function login({ server, user, password, crypto = false }) {
         userId: session.user_id,
         deviceId: session.device_id,
         accessToken: session.access_token,
+        forceTURN,
     });
     if (crypto) await client.initRustCrypto({ useIndexedDB: false });
     client.on(CallEventHandlerEvent.Incoming, (incoming) => watch(incoming));
@@ -99,6 +104,10 @@ async function sendText(roomId, body) {
     return event_id;
 }
 
+async function sendState(roomId, type, content, key) {
+    await client.sendStateEvent(roomId, type, content, key);
+}
+
 /** Waits for a message with this text and tells how it arrived. */
 async function waitForText(roomId, body, seconds = 20) {
     return until(`"${body}" in ${roomId}`, () => {
@@ -125,28 +134,65 @@ function watch(newCall) {
         newCall.states.push({ state, ms: Math.round(performance.now() - newCall.began) });
     });
     newCall.on(CallEvent.Error, (error) => newCall.problems.push(`${error.code}: ${error.message}`));
-    newCall.on(CallEvent.FeedsChanged, (feeds) => {
+    newCall.on(CallEvent.Replaced, (successor) => watch(successor));
+    const show = (feeds) => {
         const remote = feeds.find((feed) => !feed.isLocal());
-        if (remote) media.attach(remote.stream);
-    });
+        if (!remote) return;
+        media.attach(remote.stream);
+        if (newCall.awaited) return;
+        newCall.awaited = true;
+        media.nextFrame().then(() => (newCall.firstFrame = Math.round(performance.now() - newCall.began)));
+    };
+    newCall.on(CallEvent.FeedsChanged, show);
+    show(newCall.getRemoteFeeds()); // of a call that came in they are known already
 }
 
-/** Places a call and returns at once; the camera and microphone are Chromium's fakes. */
-async function placeCall(roomId, { video = true } = {}) {
-    watch(sdk.createNewMatrixCall(client, roomId));
-    await (video ? call.placeVideoCall() : call.placeVoiceCall());
-    return call.callId;
+/** Takes hold of the server's turn servers, which calls that are placed at once would miss. */
+async function relaysAreKnown() {
+    await until("the relay", () => client.getTurnServers().length > 0);
+}
+
+/**
+ * Places a call and returns at once; the camera and microphone are Chromium's fakes. An idPrefix puts letters before the
+ * call's ID, which decides who wins when two calls cross. js-sdk sees that they do only in calls that name the invitee.
+ */
+async function placeCall(roomId, { video = true, invitee = undefined, idPrefix = "" } = {}) {
+    const made = sdk.createNewMatrixCall(client, roomId, { invitee });
+    made.callId = idPrefix + made.callId;
+    watch(made);
+    await (video ? made.placeVideoCall() : made.placeVoiceCall());
+    return made.callId;
 }
 
 async function answerCall({ video = true } = {}) {
     await until("a call to come in", () => call?.state === CallState.Ringing);
+    call.began = performance.now();
     await call.answer(true, video);
 }
 
 /** Waits for one of the states and returns what was seen on the way: {state, states, problems, reason, by}. */
 async function waitForCall(states, seconds = 20) {
-    await until(`a call to be ${states}`, () => call && states.includes(call.state), seconds);
-    return { state: call.state, states: call.states, problems: call.problems, reason: call.hangupReason, by: call.hangupParty };
+    await until(`a call to be ${states}, not ${call?.state}`, () => call && states.includes(call.state), seconds);
+    return callInfo();
+}
+
+/** Forgets the call, so that one that ended is not taken for the next. */
+function forgetCall() {
+    call = null;
+}
+
+/** How the call stands. */
+function callInfo() {
+    if (!call) return null;
+    return {
+        id: call.callId, state: call.state, states: call.states, problems: call.problems, direction: call.direction,
+        reason: call.hangupReason, by: call.hangupParty, peer: call.getOpponentMember()?.userId,
+        firstFrame: call.firstFrame, weAreOnHold: call.isLocalOnHold(), theyAreOnHold: call.isRemoteOnHold(),
+        canDial: call.opponentSupportsDTMF(),
+        feeds: call.getRemoteFeeds().map((feed) => ({
+            purpose: feed.purpose, audioMuted: feed.isAudioMuted(), videoMuted: feed.isVideoMuted(),
+        })),
+    };
 }
 
 function hangUp() {
@@ -158,6 +204,40 @@ async function rejectCall() {
     call.reject();
 }
 
+function holdThem(on) {
+    call.setRemoteOnHold(on);
+}
+
+async function mute({ audio, video }) {
+    if (audio !== undefined) await call.setMicrophoneMuted(audio);
+    if (video !== undefined) await call.setLocalVideoMuted(video); // false in a voice call makes it a video call
+}
+
+/** Dials, with the pauses of a finger: a digit that is sent takes the place of one that still sounds. */
+async function dial(digits) {
+    for (const digit of digits) {
+        call.sendDtmfDigit(digit);
+        await new Promise((resolve) => setTimeout(resolve, 300));
+    }
+}
+
+/** Does what js-sdk does when the connection is lost. */
+function restartICE() {
+    call.candidatesEnded = false;
+    call.peerConn.restartIce();
+}
+
+async function leaveRoom(roomId) {
+    await client.leave(roomId);
+}
+
+/** The events of a call in the room, as {type, sender, content}. */
+function callEvents(roomId, callId) {
+    const events = client.getRoom(roomId)?.getLiveTimeline().getEvents() ?? [];
+    return events.filter((e) => e.getContent().call_id === callId)
+        .map((e) => ({ type: e.getType(), sender: e.getSender(), content: e.getContent() }));
+}
+
 /** What the peer connection itself counts, for the report of a failure. */
 async function callStats() {
     const report = await call.peerConn.getStats();
@@ -165,10 +245,28 @@ async function callStats() {
     return [...report.values()].filter((s) => wanted.includes(s.type) && (s.type !== "candidate-pair" || s.nominated));
 }
 
+/** Which codecs go which way, and the way that the packets take: {in, out, local, remote}. */
+async function path() {
+    const report = await call.peerConn.getStats();
+    const all = [...report.values()];
+    const codecs = (type) => {
+        const streams = all.filter((s) => s.type === type && s.codecId);
+        return Object.fromEntries(streams.map((s) => [s.kind, report.get(s.codecId).mimeType]));
+    };
+    const transport = all.find((s) => s.type === "transport");
+    const pair = report.get(transport?.selectedCandidatePairId);
+    const end = (id) => {
+        const c = report.get(id);
+        return c && { type: c.candidateType, protocol: c.protocol, relayProtocol: c.relayProtocol, address: c.address };
+    };
+    return { in: codecs("inbound-rtp"), out: codecs("outbound-rtp"), local: end(pair?.localCandidateId), remote: end(pair?.remoteCandidateId) };
+}
+
 window.porch = {
     login, stop, cryptoStarts,
     createRoom, acceptInvite, directRoom, waitForMember,
-    sendText, waitForText,
-    placeCall, answerCall, waitForCall, hangUp, rejectCall, callStats,
+    sendText, sendState, waitForText,
+    placeCall, answerCall, waitForCall, forgetCall, callInfo, callEvents, hangUp, rejectCall, holdThem, mute, dial,
+    restartICE, leaveRoom, relaysAreKnown, callStats, path,
     ...media.forTests,
 };

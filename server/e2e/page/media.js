@@ -18,6 +18,76 @@ export function attach(stream) {
     listener = { stream, context, analyser };
 }
 
+/** Waits until the video element shows a new picture. */
+export function nextFrame() {
+    return new Promise((resolve) => document.getElementById("remote").requestVideoFrameCallback(resolve));
+}
+
+/** How many pictures the video element has shown, of all streams so far. */
+function framesShown() {
+    return document.getElementById("remote").getVideoPlaybackQuality().totalVideoFrames;
+}
+
+/** The ages in milliseconds of so many pictures, each read as it is shown: {lags, unread}. */
+async function lags(count) {
+    const found = [];
+    let unread = 0;
+    let last = 0;
+    while (found.length < count && unread < count) {
+        await nextFrame();
+        const bar = timeBar();
+        if (!bar) unread++;
+        else if (bar.shown !== last) found.push(bar.now - bar.shown);
+        last = bar?.shown ?? last;
+    }
+    return { lags: found, unread };
+}
+
+/** From now on peer connections hear only of relays that are reached by "udp" or "tcp". */
+export function onlyRelaysBy(transport) {
+    const Ordinary = window.RTCPeerConnection;
+    window.RTCPeerConnection = class extends Ordinary {
+        constructor(configuration) {
+            const iceServers = (configuration.iceServers ?? []).map((server) => ({
+                ...server,
+                urls: [server.urls].flat().filter((url) => url.includes(`transport=${transport}`)),
+            })).filter((server) => server.urls.length > 0);
+            super({ ...configuration, iceServers });
+        }
+    };
+}
+
+let click = null; // {context, gain} of the microphone that the test plays
+
+/** Puts a microphone that is silent until click() in the place of Chromium's, which beeps. */
+async function quietMicrophone() {
+    const context = new AudioContext();
+    const oscillator = context.createOscillator();
+    oscillator.frequency.value = 1000;
+    const gain = context.createGain();
+    gain.gain.value = 0;
+    const out = context.createMediaStreamDestination();
+    oscillator.connect(gain).connect(out);
+    oscillator.start();
+    click = { context, gain };
+    const ordinary = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+    navigator.mediaDevices.getUserMedia = async (constraints) => {
+        const stream = await ordinary({ ...constraints, audio: false, video: constraints.video || true });
+        if (!constraints.video) stream.getVideoTracks().forEach((track) => { track.stop(); stream.removeTrack(track); });
+        if (constraints.audio) stream.addTrack(out.stream.getAudioTracks()[0].clone());
+        return stream;
+    };
+}
+
+/** The microphone of quietMicrophone sounds for so long; gives when it began (milliseconds since 1970). */
+function clickNow(ms = 200) {
+    const { context, gain } = click;
+    const now = context.currentTime;
+    gain.gain.setValueAtTime(0.8, now);
+    gain.gain.setValueAtTime(0, now + ms / 1000);
+    return Date.now();
+}
+
 /** The current picture, as {width, height, data}; null before the first. */
 function grab() {
     const video = document.getElementById("remote");
@@ -101,4 +171,4 @@ async function fakeDevices() {
     return stream.getTracks().map((track) => `${track.kind}: ${track.label}`);
 }
 
-export const forTests = { picture, timeBar, movement, tone, fakeDevices };
+export const forTests = { picture, timeBar, movement, tone, fakeDevices, framesShown, lags, quietMicrophone, clickNow };
