@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"iter"
+	"strings"
 	"sync"
 	"time"
 
@@ -20,6 +21,8 @@ const (
 	// seenEvery is how exact the time is at which a device was last seen; each
 	// further step costs the card a write per active device.
 	seenEvery = 10 * time.Minute
+	// maxAgentBytes is how much is kept of a client's User-Agent.
+	maxAgentBytes = 256
 )
 
 // DeviceKey names a device.
@@ -34,6 +37,11 @@ type DeviceRow struct {
 	Created int64  `cbor:"2,keyasint,omitempty"` // ms
 	SeenAt  int64  `cbor:"3,keyasint,omitempty"` // ms; 0: never
 	SeenIP  string `cbor:"4,keyasint,omitempty"`
+	// SeenAgent is what the client called itself then, at most maxAgentBytes.
+	SeenAgent string `cbor:"6,keyasint,omitempty"`
+	// Dehydrated devices have no tokens: messages are kept for them until a login of the
+	// user takes them over (MSC3814).
+	Dehydrated bool `cbor:"5,keyasint,omitempty"`
 }
 
 // randomID is n random capital letters and digits, 5 bits each.
@@ -74,16 +82,29 @@ func (k *Keeper) CreateDevice(tx *kv.WriteTx, user matrix.UserID, device matrix.
 	if _, err := matrix.ParseDeviceID(string(device)); err != nil {
 		return err
 	}
-	return k.addDevice(tx, DeviceKey{user, device}, name)
+	return k.addDevice(tx, DeviceKey{user, device}, DeviceRow{Name: name})
+}
+
+// CreateDehydratedDevice makes a device that nobody can log in to, only receives, and
+// outlives all others (MSC3814). The errors are those of CreateDevice, and M_FORBIDDEN if
+// there is a device of that name.
+func (k *Keeper) CreateDehydratedDevice(tx *kv.WriteTx, user matrix.UserID, device matrix.DeviceID, name string) error {
+	if _, err := matrix.ParseDeviceID(string(device)); err != nil {
+		return err
+	}
+	if k.devices.Has(tx, DeviceKey{user, device}) {
+		return matrix.Forbidden("you are logged in on a device of that name, which cannot be a dehydrated one as well")
+	}
+	return k.addDevice(tx, DeviceKey{user, device}, DeviceRow{Name: name, Dehydrated: true})
 }
 
 // addDevice makes a device unless it is there. The error is M_FORBIDDEN if the user
 // has too many, M_INVALID_PARAM for a name that is too long.
-func (k *Keeper) addDevice(tx *kv.WriteTx, key DeviceKey, name string) error {
+func (k *Keeper) addDevice(tx *kv.WriteTx, key DeviceKey, row DeviceRow) error {
 	if k.devices.Has(tx, key) {
 		return nil
 	}
-	if err := checkDeviceName(name); err != nil {
+	if err := checkDeviceName(row.Name); err != nil {
 		return err
 	}
 	n := 0
@@ -93,7 +114,8 @@ func (k *Keeper) addDevice(tx *kv.WriteTx, key DeviceKey, name string) error {
 	if n >= MaxDevices {
 		return matrix.Forbidden(fmt.Sprintf("this account has %d devices already: log some of them out first", n))
 	}
-	k.devices.Put(tx, key, DeviceRow{Name: name, Created: ms(k.now())})
+	row.Created = ms(k.now())
+	k.devices.Put(tx, key, row)
 	return nil
 }
 
@@ -145,10 +167,18 @@ func (k *Keeper) DeleteDevice(tx *kv.WriteTx, user matrix.UserID, device matrix.
 	return nil
 }
 
-// DeleteAllDevices deletes all devices of a user but one, or all if except is empty.
+// DeleteAllDevices logs a user out everywhere but on one device, or everywhere if except is
+// empty. A dehydrated device stays: it is there for the time in which the user is logged in
+// nowhere, and gives nobody access to the account.
 func (k *Keeper) DeleteAllDevices(tx *kv.WriteTx, user matrix.UserID, except matrix.DeviceID) error {
-	for key := range k.devices.Keys(tx, kv.Prefix(user)) {
-		if key.Device == except {
+	return k.deleteDevices(tx, user, func(device matrix.DeviceID, row DeviceRow) bool {
+		return device != except && !row.Dehydrated
+	})
+}
+
+func (k *Keeper) deleteDevices(tx *kv.WriteTx, user matrix.UserID, which func(matrix.DeviceID, DeviceRow) bool) error {
+	for key, row := range k.devices.Scan(tx, kv.Prefix(user)) {
+		if !which(key.Device, row) {
 			continue
 		}
 		if err := k.DeleteDevice(tx, user, key.Device); err != nil {
@@ -167,17 +197,20 @@ type seenDevices struct {
 type seenAt struct {
 	at      time.Time
 	ip      string
+	agent   string
 	written bool
 }
 
 // maxSeen bounds the memory; beyond it, what is on disk already is forgotten.
 const maxSeen = 2048
 
-// Seen notes that a device made a request. It reaches the disk later, merged with
-// others, and only every ten minutes per device, or when the address changes.
-func (k *Keeper) Seen(user matrix.UserID, device matrix.DeviceID, ip string, now time.Time) {
+// Seen notes that a device made a request, from which address and with which User-Agent. It
+// reaches the disk later, merged with others, and only every ten minutes per device, or when
+// the address changes.
+func (k *Keeper) Seen(user matrix.UserID, device matrix.DeviceID, ip, agent string, now time.Time) {
 	key := DeviceKey{user, device}
-	if device == "" || !k.seen.note(key, ip, now) {
+	agent = strings.ToValidUTF8(agent[:min(len(agent), maxAgentBytes)], "")
+	if device == "" || !k.seen.note(key, seenAt{at: now, ip: ip, agent: agent}) {
 		return
 	}
 	k.db.Defer("accounts/seen/"+string(user)+"/"+string(device), func(tx *kv.WriteTx) error {
@@ -194,10 +227,10 @@ func (k *Keeper) Seen(user matrix.UserID, device matrix.DeviceID, ip string, now
 }
 
 // note remembers a request and says whether it is worth a write.
-func (s *seenDevices) note(key DeviceKey, ip string, now time.Time) bool {
+func (s *seenDevices) note(key DeviceKey, seen seenAt) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if last, ok := s.last[key]; ok && last.ip == ip && now.Sub(last.at) < seenEvery {
+	if last, ok := s.last[key]; ok && last.ip == seen.ip && seen.at.Sub(last.at) < seenEvery {
 		return false
 	}
 	if s.last == nil || len(s.last) >= maxSeen {
@@ -209,7 +242,7 @@ func (s *seenDevices) note(key DeviceKey, ip string, now time.Time) bool {
 		}
 		s.last = kept
 	}
-	s.last[key] = seenAt{at: now, ip: ip}
+	s.last[key] = seen
 	return true
 }
 
@@ -217,7 +250,7 @@ func (s *seenDevices) apply(key DeviceKey, row *DeviceRow) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if last, ok := s.last[key]; ok && ms(last.at) > row.SeenAt {
-		row.SeenAt, row.SeenIP = ms(last.at), last.ip
+		row.SeenAt, row.SeenIP, row.SeenAgent = ms(last.at), last.ip, last.agent
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -28,6 +29,9 @@ type house struct {
 	devices map[matrix.UserID]map[matrix.DeviceID]string // names
 	// stays are memberships by room and user: what began at a position.
 	stays map[matrix.RoomID][]stay
+	// encrypted is since when rooms are.
+	encrypted map[matrix.RoomID]changes.Position
+	k         *Keeper
 }
 
 type stay struct {
@@ -50,7 +54,25 @@ func (h *house) Devices(_ kv.Reader, user matrix.UserID) iter.Seq2[matrix.Device
 
 func (h *house) Device(_ kv.Reader, user matrix.UserID, device matrix.DeviceID) (accounts.DeviceRow, bool) {
 	name, ok := h.devices[user][device]
-	return accounts.DeviceRow{Name: name}, ok
+	return accounts.DeviceRow{Name: name, Dehydrated: name == "Dehydrated device"}, ok
+}
+
+func (h *house) CreateDehydratedDevice(_ *kv.WriteTx, user matrix.UserID, device matrix.DeviceID, name string) error {
+	if _, taken := h.devices[user][device]; taken {
+		return matrix.Forbidden("taken")
+	}
+	h.devices[user][device] = name
+	return nil
+}
+
+func (h *house) SetDeviceName(_ *kv.WriteTx, user matrix.UserID, device matrix.DeviceID, name string) error {
+	h.devices[user][device] = name
+	return nil
+}
+
+func (h *house) DeleteDevice(tx *kv.WriteTx, user matrix.UserID, device matrix.DeviceID) error {
+	delete(h.devices[user], device)
+	return h.k.DeviceDeleted(tx, user, device)
 }
 
 func (h *house) Membership(r kv.Reader, room matrix.RoomID, user matrix.UserID) string {
@@ -70,15 +92,39 @@ func (h *house) MembershipAt(_ kv.Reader, room matrix.RoomID, user matrix.UserID
 func (h *house) Members(r kv.Reader, room matrix.RoomID) iter.Seq2[matrix.UserID, string] {
 	return func(yield func(matrix.UserID, string) bool) {
 		for _, u := range []matrix.UserID{alice, bob, carol} {
-			if m := h.Membership(r, room, u); m != "leave" && !yield(u, m) {
+			if m, ok := h.MembershipRow(r, room, u); ok && !yield(u, m.State) {
 				return
 			}
 		}
 	}
 }
 
-func (h *house) SharesRoom(r kv.Reader, a, b matrix.UserID) bool {
-	for room := range h.stays {
+func (h *house) MembershipRow(_ kv.Reader, room matrix.RoomID, user matrix.UserID) (m rooms.Membership, ok bool) {
+	for _, s := range h.stays[room] {
+		if s.user == user {
+			m, ok = rooms.Membership{State: s.membership, Position: s.at}, true
+		}
+	}
+	return m, ok
+}
+
+func (h *house) Memberships(r kv.Reader, user matrix.UserID) iter.Seq2[matrix.RoomID, rooms.Membership] {
+	return func(yield func(matrix.RoomID, rooms.Membership) bool) {
+		for room := range h.stays {
+			if m, ok := h.MembershipRow(r, room, user); ok && !yield(room, m) {
+				return
+			}
+		}
+	}
+}
+
+func (h *house) EncryptedAt(_ kv.Reader, room matrix.RoomID, at changes.Position) bool {
+	since, ever := h.encrypted[room]
+	return ever && since <= at
+}
+
+func (h *house) SharesEncryptedRoom(r kv.Reader, a, b matrix.UserID) bool {
+	for room := range h.encrypted {
 		if h.Membership(r, room, a) == "join" && h.Membership(r, room, b) == "join" {
 			return true
 		}
@@ -87,6 +133,9 @@ func (h *house) SharesRoom(r kv.Reader, a, b matrix.UserID) bool {
 }
 
 func (h *house) EventAt(_ kv.Reader, room matrix.RoomID, at changes.Position) (*rooms.Event, bool) {
+	if since, ok := h.encrypted[room]; ok && since == at {
+		return &rooms.Event{Type: "m.room.encryption", StateKey: new(string)}, true
+	}
 	for _, s := range h.stays[room] {
 		if s.at == at {
 			key := string(s.user)
@@ -114,9 +163,10 @@ func setUp(t *testing.T) *fixture {
 		devices: map[matrix.UserID]map[matrix.DeviceID]string{
 			alice: {"A1": "Alice's phone", "A2": ""}, bob: {"B1": "Bob's box"}, carol: {},
 		},
-		stays: map[matrix.RoomID][]stay{},
+		stays: map[matrix.RoomID][]stay{}, encrypted: map[matrix.RoomID]changes.Position{},
 	}
-	return &fixture{t, db, New(Config{DB: db, Changes: c, Accounts: h, Rooms: h, Server: "example.org"}), c, h}
+	h.k = New(Config{DB: db, Changes: c, Accounts: h, Rooms: h, Server: "example.org"})
+	return &fixture{t, db, h.k, c, h}
 }
 
 func (f *fixture) update(fn func(tx *kv.WriteTx) error) {
@@ -150,6 +200,14 @@ func (f *fixture) membership(room matrix.RoomID, user matrix.UserID, membership 
 	f.update(func(tx *kv.WriteTx) error {
 		pos := f.c.Append(tx, changes.Change{Kind: changes.Event, Room: room})
 		f.h.stays[room] = append(f.h.stays[room], stay{pos, user, membership})
+		return nil
+	})
+}
+
+// encrypt makes a room encrypted, as an event of the log.
+func (f *fixture) encrypt(room matrix.RoomID) {
+	f.update(func(tx *kv.WriteTx) error {
+		f.h.encrypted[room] = f.c.Append(tx, changes.Change{Kind: changes.Event, Room: room})
 		return nil
 	})
 }
@@ -194,6 +252,21 @@ func crossSigning(t testing.TB, user matrix.UserID, name string) CrossSigning {
 	}
 }
 
+// signedKeys are one-time keys of a device, signed by it.
+func signedKeys(t testing.TB, user matrix.UserID, device matrix.DeviceID, names ...string) json.RawMessage {
+	_, private := signer(string(user) + string(device))
+	all := map[string]json.RawMessage{}
+	for _, n := range names {
+		all["signed_curve25519:"+n] = signed(t, `{"key":"key-`+n+`"}`, user, string(device), private)
+	}
+	raw, err := json.Marshal(all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+// oneTimeKeys are keys of a device that has no identity keys, which nobody can check.
 func oneTimeKeys(names ...string) json.RawMessage {
 	all := map[string]any{}
 	for _, n := range names {
@@ -205,6 +278,7 @@ func oneTimeKeys(names ...string) json.RawMessage {
 
 func TestDeviceKeysAreCheckedAndShown(t *testing.T) {
 	f := setUp(t)
+	f.encrypt("!r:example.org")
 	f.membership("!r:example.org", alice, "join")
 	f.membership("!r:example.org", bob, "join")
 	start := f.c.Published()
@@ -236,13 +310,17 @@ func TestDeviceKeysAreCheckedAndShown(t *testing.T) {
 		}
 	})
 	for name, bad := range map[string]struct{ raw, code string }{
-		"other user":    {string(deviceJSON(t, alice, "B1")), "M_INVALID_PARAM"},
-		"other device":  {string(deviceJSON(t, bob, "B2")), "M_INVALID_PARAM"},
-		"no object":     {`[]`, "M_BAD_JSON"},
-		"no algorithms": {`{"user_id":"@bob:example.org","device_id":"B1"}`, "M_BAD_JSON"},
-		"key name":      {`{"user_id":"@bob:example.org","device_id":"B1","algorithms":[],"keys":{"ed25519:XX":"k"},"signatures":{}}`, "M_INVALID_PARAM"},
-		"signatures":    {`{"user_id":"@bob:example.org","device_id":"B1","algorithms":[],"keys":{},"signatures":{"x":1}}`, "M_BAD_JSON"},
-		"no JSON":       {`{`, "M_NOT_JSON"},
+		"other user":          {string(deviceJSON(t, alice, "B1")), "M_INVALID_PARAM"},
+		"other device":        {string(deviceJSON(t, bob, "B2")), "M_INVALID_PARAM"},
+		"no object":           {`[]`, "M_BAD_JSON"},
+		"no algorithms":       {`{"user_id":"@bob:example.org","device_id":"B1"}`, "M_BAD_JSON"},
+		"key name":            {`{"user_id":"@bob:example.org","device_id":"B1","algorithms":[],"keys":{"ed25519:XX":"k"},"signatures":{}}`, "M_INVALID_PARAM"},
+		"signatures":          {`{"user_id":"@bob:example.org","device_id":"B1","algorithms":[],"keys":{},"signatures":{"x":1}}`, "M_BAD_JSON"},
+		"no JSON":             {`{`, "M_NOT_JSON"},
+		"no ed25519 key":      {`{"user_id":"@bob:example.org","device_id":"B1","algorithms":[],"keys":{"curve25519:B1":"k"},"signatures":{}}`, "M_INVALID_PARAM"},
+		"no signature":        {strings.Replace(string(deviceJSON(t, bob, "B1")), `"ed25519:B1":"`, `"other:B1":"`, 2), "M_INVALID_PARAM"},
+		"changed since":       {strings.Replace(string(deviceJSON(t, bob, "B1")), "m.olm.v1", "m.olm.v2", 1), "M_INVALID_SIGNATURE"},
+		"another's signature": {strings.Replace(string(deviceJSON(t, bob, "B1")), `"signatures":{"@bob:`, `"signatures":{"@bib:`, 1), "M_INVALID_SIGNATURE"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f.refused(bad.code, func(tx *kv.WriteTx) error {
@@ -431,7 +509,7 @@ func TestToDeviceStaysUntilAcknowledged(t *testing.T) {
 
 func TestDeletedDeviceLeavesNothing(t *testing.T) {
 	f := setUp(t)
-	f.upload(bob, "B1", Upload{DeviceKeys: deviceJSON(t, bob, "B1"), OneTimeKeys: oneTimeKeys("a"), FallbackKeys: oneTimeKeys("f")})
+	f.upload(bob, "B1", Upload{DeviceKeys: deviceJSON(t, bob, "B1"), OneTimeKeys: signedKeys(t, bob, "B1", "a"), FallbackKeys: signedKeys(t, bob, "B1", "f")})
 	f.update(func(tx *kv.WriteTx) error {
 		return f.k.SendToDevice(tx, alice, "m.test", map[matrix.UserID]map[matrix.DeviceID]json.RawMessage{bob: {"*": json.RawMessage(`{}`)}})
 	})
@@ -449,39 +527,41 @@ func TestDeletedDeviceLeavesNothing(t *testing.T) {
 	}
 }
 
-func TestDeviceListsFollowWhoComesAndGoes(t *testing.T) {
+func TestOneTimeKeysAreTheDevicesOwn(t *testing.T) {
 	f := setUp(t)
-	const room, other matrix.RoomID = "!r:example.org", "!o:example.org"
-	expect := func(what string, viewer matrix.UserID, from changes.Position, changed, left []matrix.UserID) {
-		t.Helper()
-		f.view(func(r kv.Reader) {
-			c, l := f.k.DeviceListChanges(r, viewer, from, f.c.Published())
-			if !slices.Equal(c, changed) || !slices.Equal(l, left) {
-				t.Errorf("%s: changed %v left %v, want %v %v", what, c, l, changed, left)
+	f.upload(bob, "B1", Upload{DeviceKeys: deviceJSON(t, bob, "B1"), OneTimeKeys: signedKeys(t, bob, "B1", "a")})
+	for name, bad := range map[string]json.RawMessage{
+		"unsigned":            oneTimeKeys("b"),
+		"of another device":   signedKeys(t, bob, "B2", "b"),
+		"of another user":     signedKeys(t, alice, "B1", "b"),
+		"changed since":       json.RawMessage(strings.Replace(string(signedKeys(t, bob, "B1", "b")), "key-b", "key-x", 1)),
+		"one of them is none": json.RawMessage(strings.Replace(string(signedKeys(t, bob, "B1", "b", "c")), "key-c", "key-x", 1)),
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, u := range []Upload{{OneTimeKeys: bad}, {FallbackKeys: bad}} {
+				if name == "one of them is none" && u.FallbackKeys != nil {
+					continue // there can be only one
+				}
+				f.refused("M_INVALID_SIGNATURE", func(tx *kv.WriteTx) error {
+					_, err := f.k.UploadKeys(tx, bob, "B1", u)
+					return err
+				})
 			}
 		})
 	}
-	f.membership(room, alice, "join")
-	p0 := f.c.Published()
-	f.membership(room, bob, "join")
-	expect("bob joins alice", alice, p0, []matrix.UserID{bob}, nil)
-	expect("bob joins alice", bob, p0, []matrix.UserID{alice}, nil)
-	p1 := f.c.Published()
-	f.membership(room, bob, "join") // a new name
-	expect("bob is renamed", alice, p1, nil, nil)
-	f.membership(room, carol, "invite")
-	expect("carol is invited", alice, p1, nil, nil)
-	f.membership(other, bob, "join")
-	f.membership(other, alice, "join")
-	p2 := f.c.Published()
-	f.membership(room, bob, "leave")
-	expect("bob leaves one of two rooms", alice, p2, nil, nil)
-	f.membership(other, alice, "leave")
-	expect("they share none", alice, p2, nil, []matrix.UserID{bob})
-	expect("they share none", bob, p2, nil, []matrix.UserID{alice})
-	expect("nothing to do with it", carol, p2, nil, nil)
-	p3 := f.c.Published()
-	f.upload(bob, "B1", Upload{DeviceKeys: deviceJSON(t, bob, "B1")})
-	expect("a stranger's keys", alice, p3, nil, nil)
-	expect("one's own keys", bob, p3, []matrix.UserID{bob}, nil)
+	f.upload(bob, "B1", Upload{OneTimeKeys: json.RawMessage(`{"curve25519:x":"plain"}`)})
+
+	// New identity keys: what the old ones signed goes.
+	public, private := signer("anew")
+	anew := signed(t, fmt.Sprintf(`{"user_id":%q,"device_id":"B1","algorithms":[],"keys":{"ed25519:B1":%q}}`, bob, public), bob, "B1", private)
+	f.upload(bob, "B1", Upload{DeviceKeys: anew})
+	f.view(func(r kv.Reader) {
+		if n := f.k.KeyCounts(r, bob, "B1")["signed_curve25519"]; n != 0 {
+			t.Errorf("%d keys of the old identity are left", n)
+		}
+	})
+	f.refused("M_INVALID_SIGNATURE", func(tx *kv.WriteTx) error {
+		_, err := f.k.UploadKeys(tx, bob, "B1", Upload{OneTimeKeys: signedKeys(t, bob, "B1", "b")})
+		return err
+	})
 }

@@ -18,14 +18,22 @@ type Accounts interface {
 	Device(r kv.Reader, user matrix.UserID, device matrix.DeviceID) (accounts.DeviceRow, bool)
 	// Devices are all devices of a user, with or without keys.
 	Devices(r kv.Reader, user matrix.UserID) iter.Seq2[matrix.DeviceID, accounts.DeviceRow]
+	// CreateDehydratedDevice makes a device that nobody can log in to.
+	CreateDehydratedDevice(tx *kv.WriteTx, user matrix.UserID, device matrix.DeviceID, name string) error
+	SetDeviceName(tx *kv.WriteTx, user matrix.UserID, device matrix.DeviceID, name string) error
+	// DeleteDevice deletes a device and, through DeviceDeleted, what is kept for it here.
+	DeleteDevice(tx *kv.WriteTx, user matrix.UserID, device matrix.DeviceID) error
 }
 
 // Rooms is what this package asks about who shares a room with whom; *rooms.Keeper is it.
 type Rooms interface {
 	Membership(r kv.Reader, room matrix.RoomID, user matrix.UserID) string
 	MembershipAt(r kv.Reader, room matrix.RoomID, user matrix.UserID, at changes.Position) string
+	MembershipRow(r kv.Reader, room matrix.RoomID, user matrix.UserID) (rooms.Membership, bool)
+	Memberships(r kv.Reader, user matrix.UserID) iter.Seq2[matrix.RoomID, rooms.Membership]
 	Members(r kv.Reader, room matrix.RoomID) iter.Seq2[matrix.UserID, string]
-	SharesRoom(r kv.Reader, a, b matrix.UserID) bool
+	EncryptedAt(r kv.Reader, room matrix.RoomID, at changes.Position) bool
+	SharesEncryptedRoom(r kv.Reader, a, b matrix.UserID) bool
 	EventAt(r kv.Reader, room matrix.RoomID, at changes.Position) (*rooms.Event, bool)
 }
 
@@ -36,7 +44,14 @@ type Config struct {
 	Accounts Accounts
 	Rooms    Rooms
 	Server   matrix.ServerName // users of other servers are not looked for here
+	// FarBehind is how many changes are read one by one to find whose devices changed, and
+	// whom the viewer met or parted from; who is farther behind is told of everybody. 0:
+	// DefaultFarBehind.
+	FarBehind changes.Position
 }
+
+// DefaultFarBehind is Config.FarBehind, where none is named.
+const DefaultFarBehind = 10_000
 
 // Keeper owns the keys and the inboxes.
 type Keeper struct {
@@ -50,6 +65,7 @@ type Keeper struct {
 	inbox      *kv.Table[inboxKey, messageRow]
 	versions   *kv.Table[versionKey, versionRow]
 	backup     *kv.Table[backupKey, backupRow]
+	dehydrated *kv.Table[matrix.UserID, dehydratedRow]
 
 	mu    sync.Mutex
 	acked map[deviceKey]changes.Position // up to where a device has taken its messages
@@ -114,6 +130,9 @@ type messageRow struct {
 
 // New opens the tables.
 func New(c Config) *Keeper {
+	if c.FarBehind == 0 {
+		c.FarBehind = DefaultFarBehind
+	}
 	k := &Keeper{
 		Config:     c,
 		deviceKeys: kv.NewTable[deviceKey, []byte](c.DB, kv.DeviceKeys),
@@ -125,6 +144,7 @@ func New(c Config) *Keeper {
 		inbox:      kv.NewTable[inboxKey, messageRow](c.DB, kv.ToDevice),
 		versions:   kv.NewTable[versionKey, versionRow](c.DB, kv.BackupVersion),
 		backup:     kv.NewTable[backupKey, backupRow](c.DB, kv.BackupKeys),
+		dehydrated: kv.NewTable[matrix.UserID, dehydratedRow](c.DB, kv.Dehydrated),
 		acked:      map[deviceKey]changes.Position{},
 	}
 	c.DB.AddCheck("e2ee", k.check)
@@ -134,20 +154,15 @@ func New(c Config) *Keeper {
 // DeviceDeleted removes all that is kept for a device. It is a witness of
 // server/accounts, which logs that the user's devices are others now.
 func (k *Keeper) DeviceDeleted(tx *kv.WriteTx, user matrix.UserID, device matrix.DeviceID) error {
-	for key := range k.oneTime.Keys(tx, kv.Prefix(user, device)) {
-		k.oneTime.Delete(tx, key)
-	}
-	for key := range k.counts.Keys(tx, kv.Prefix(user, device)) {
-		k.counts.Delete(tx, key)
-	}
-	for key := range k.fallback.Keys(tx, kv.Prefix(user, device)) {
-		k.fallback.Delete(tx, key)
-	}
+	k.dropOneTimeKeys(tx, user, device)
 	for key := range k.inbox.Keys(tx, kv.Prefix(user, device)) {
 		k.inbox.Delete(tx, key)
 	}
 	k.dropSignatures(tx, user, string(device))
 	k.deviceKeys.Delete(tx, deviceKey{user, device})
+	if row, ok := k.dehydrated.Get(tx, user); ok && row.Device == device {
+		k.dehydrated.Delete(tx, user)
+	}
 	return nil
 }
 
@@ -198,6 +213,11 @@ func (k *Keeper) check(r kv.Reader, report func(string, ...any)) {
 	for id, m := range k.inbox.Scan(r, kv.All()) {
 		if changes.Position(id.Position) > last || !json.Valid(m.Content) {
 			report("the message %v is from the future or no JSON", id)
+		}
+	}
+	for user, row := range k.dehydrated.Scan(r, kv.All()) {
+		if d, ok := k.Accounts.Device(r, user, row.Device); !ok || !d.Dehydrated {
+			report("the dehydrated device %s of %s is no dehydrated device of the account", row.Device, user)
 		}
 	}
 	k.checkBackups(r, report)

@@ -195,9 +195,13 @@ func TestToDevice(t *testing.T) {
 	}
 }
 
+const megolm = `{"algorithm":"m.megolm.v1.aes-sha2"}`
+
 func TestDeviceLists(t *testing.T) {
 	h := newHouse(t)
 	r := h.public(bob)
+	plain := h.public(bob, carol)
+	h.set(r, alice, "m.room.encryption", "", megolm)
 	since := h.sync(bob, "").Next
 	h.member(r, carol, carol, "join")
 	a := h.sync(bob, since)
@@ -218,6 +222,11 @@ func TestDeviceLists(t *testing.T) {
 	c := h.sync(bob, b.Next)
 	if !slices.Equal(c.DeviceLists.Left, []matrix.UserID{alice}) {
 		t.Errorf("left oneself: %+v", c.DeviceLists)
+	}
+	h.set(plain, alice, "m.room.encryption", "", megolm)
+	d := h.sync(bob, c.Next, filter(`{"room":{"rooms":[]}}`))
+	if !slices.Equal(d.DeviceLists.Changed, []matrix.UserID{alice, carol}) {
+		t.Errorf("a room became encrypted of which the client wants to hear nothing: %+v", d.DeviceLists)
 	}
 }
 
@@ -313,6 +322,25 @@ func TestKnocking(t *testing.T) {
 	for _, in := range h.sync(alice, since).Rooms.Join {
 		if *in.Summary.Joined != 1 || *in.Summary.Invited != 0 {
 			t.Errorf("summary: %+v", in.Summary)
+		}
+	}
+}
+
+// TestErasedInTheFormatOfFederation: those who come later are not served the signed event.
+func TestErasedInTheFormatOfFederation(t *testing.T) {
+	h := newHouse(t)
+	r := h.public(bob, carol)
+	h.say(r, carol, "secret")
+	h.member(r, carol, carol, "leave")
+	h.do(func(tx *kv.WriteTx) error { return h.accounts.Deactivate(tx, carol, true) })
+	dave := h.user("dave")
+	h.member(r, dave, dave, "join")
+	for user, sees := range map[matrix.UserID]bool{bob: true, dave: false} {
+		for _, format := range []string{"federation", "client"} {
+			a := h.sync(user, "", filter(`{"event_format":"`+format+`","room":{"timeline":{"limit":100}}}`))
+			if strings.Contains(a.raw, "secret") != sees {
+				t.Errorf("%s, format %s: %s", user, format, a.raw)
+			}
 		}
 	}
 }
