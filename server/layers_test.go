@@ -105,6 +105,11 @@ var house = map[string]room{
 	// To ask for the house's name; to compare rules; to be a second board.
 	"server/e2e":     {tests: join(ground, "golang.org/x/net/dns/dnsmessage", "server/pushrule", "voip/agent", "voip/bridge", "voip/call", "voip/device")},
 	"cmd/porchlight": {ours: join(ground, "server"), outside: []string{"github.com/alecthomas/kong", "golang.org/x/term"}},
+
+	"server/devices": {tests: join(pion, "github.com/pion/opus", "voip/device")}, // a peer that calls the board
+
+	"firmware/guest":      {},
+	"firmware/guest/init": {},
 }
 
 // Test files may use these besides what their package may.
@@ -138,7 +143,7 @@ type listed struct {
 func listPackages(t *testing.T) map[string]listed {
 	t.Helper()
 	// With the tags of all tests, and from the module's root whatever this package's folder is.
-	cmd := exec.Command("go", "list", "-tags", "e2e", "-json=ImportPath,Imports,TestImports,XTestImports", module+"/...")
+	cmd := exec.Command("go", "list", "-tags", "e2e,guest", "-json=ImportPath,Imports,TestImports,XTestImports", module+"/...")
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
