@@ -64,7 +64,10 @@ type VideoStream interface {
 	// merged: there is at most one such frame a second.
 	RequestKeyFrame()
 	// SetBitrate tells how many bits per second this viewer can take. The
-	// encoder is shared and follows the viewer with the least; 0 takes the wish back.
+	// encoder is shared and follows the viewer with the least, but not further
+	// below what the best of them can take than to a third: a viewer on a bad line
+	// must not ruin the picture of all others, and has to leave pictures out. 0
+	// takes the wish back.
 	SetBitrate(bitsPerSecond int)
 	// Close ends the stream and wakes its reader. The last one stops the camera.
 	Close() error
@@ -76,6 +79,10 @@ type AudioStream interface {
 	// ReadPacket blocks until there is a packet, ctx ends, or the source fails.
 	// After Close it returns ErrClosed. Only one goroutine may read at a time.
 	ReadPacket(ctx context.Context) (EncodedFrame, error)
+	// SetLoss tells which fraction of the packets this listener misses. The encoder
+	// is shared and prepares for the listener who misses most, as far as its
+	// codec can.
+	SetLoss(fraction float64)
 	// Close ends the stream and wakes its reader. The last one stops the microphone.
 	Close() error
 	Codec() AudioCodec
