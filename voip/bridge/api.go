@@ -84,7 +84,7 @@ func registerCodecs(m *webrtc.MediaEngine) error {
 		return m.RegisterHeaderExtension(webrtc.RTPHeaderExtensionCapability{URI: uri}, kind)
 	}
 	for _, err := range []error{
-		audio(111, webrtc.MimeTypeOpus, 48000, 2, "minptime=10;useinbandfec=1"),
+		audio(111, webrtc.MimeTypeOpus, 48000, 2, "minptime=10;useinbandfec=1;usedtx=1"),
 		audio(0, webrtc.MimeTypePCMU, 8000, 0, ""),
 		audio(8, webrtc.MimeTypePCMA, 8000, 0, ""),
 		audio(110, telephoneEvent, 48000, 0, "0-15"),

@@ -124,10 +124,10 @@ type fakeSpeaker struct {
 	packets atomic.Uint64
 }
 
-func (s *fakeSpeaker) Write(c device.AudioCodec, _ []byte) error {
+func (s *fakeSpeaker) Write(p device.AudioPacket) error {
 	s.packets.Add(1)
 	select {
-	case s.heard <- c:
+	case s.heard <- p.Codec:
 	default:
 	}
 	return nil
