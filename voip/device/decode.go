@@ -1,10 +1,6 @@
 package device
 
-import (
-	"fmt"
-
-	"github.com/pion/opus"
-)
+import "fmt"
 
 // Bounds of what a caller may send in one packet.
 const (
@@ -68,62 +64,3 @@ func (d *g711Decoder) recover([]byte, int) ([]int16, error) { return nil, nil }
 func (d *g711Decoder) quiet(samples int) ([]int16, error) { return make([]int16, samples), nil }
 
 func (d *g711Decoder) close() {}
-
-// pureOpusDecoder implements soundDecoder in pure Go, for builds without libopus. It is
-// another's parser of bytes from the network: if it panics the packet is lost and the
-// decoder replaced, not the call.
-type pureOpusDecoder struct {
-	dec *opus.Decoder
-	pcm []int16
-}
-
-func newPureOpusDecoder() (*pureOpusDecoder, error) {
-	d := &pureOpusDecoder{pcm: make([]int16, maxPacketSamples)}
-	return d, d.renew()
-}
-
-func (d *pureOpusDecoder) renew() error {
-	dec, err := opus.NewDecoderWithOutput(soundRate, 1)
-	if err != nil {
-		return fmt.Errorf("device: Opus decoder: %w", err)
-	}
-	d.dec = &dec
-	return nil
-}
-
-func (d *pureOpusDecoder) decode(payload []byte) (pcm []int16, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			pcm, err = nil, fmt.Errorf("device: Opus packet broke the decoder: %v", r)
-			if failed := d.renew(); failed != nil {
-				err = failed
-			}
-		}
-	}()
-	n, err := d.dec.DecodeToInt16(payload, d.pcm)
-	if err != nil {
-		return nil, fmt.Errorf("device: Opus packet: %w", err)
-	}
-	return d.pcm[:n], nil
-}
-
-func (d *pureOpusDecoder) recover([]byte, int) ([]int16, error) { return nil, nil }
-
-func (d *pureOpusDecoder) quiet(samples int) ([]int16, error) { return make([]int16, samples), nil }
-
-func (d *pureOpusDecoder) close() {}
-
-// saysAgain says whether an Opus packet has the one before in it once more, at a lower rate
-// (LBRR): one bit in what SILK codes, behind those that tell whether its frames are speech.
-//
-// spec: RFC 6716 3.1, 4.2.3, 4.2.4
-func saysAgain(packet []byte) bool {
-	if len(packet) < 2 || packet[0]&3 != 0 || packet[0]>>3 >= 16 {
-		return false // more than one frame, which libopus does not send at 20 ms, or CELT alone
-	}
-	frames := 1 // of 20 ms, or one of 10
-	if config := packet[0] >> 3; config < 12 {
-		frames = max(1, int(config&3)) // 10, 20, 40, 60 ms
-	}
-	return packet[1]&(1<<(7-frames)) != 0
-}

@@ -35,12 +35,8 @@ import (
 	_ "github.com/pion/mediadevices/pkg/codec/opus" // links libopus
 )
 
-// haveOpusEncoder says that this build can encode Opus, haveLossRepair that it decodes with
-// libopus, which repairs losses by what later packets say of earlier ones.
-const (
-	haveOpusEncoder = true
-	haveLossRepair  = true
-)
+// haveOpusEncoder says that this build can encode Opus.
+const haveOpusEncoder = true
 
 // Of libopus: what it makes the best of, and what can be set.
 const (
@@ -172,3 +168,18 @@ func (d *opusDecoder) close() {
 type opusError C.int
 
 func (e opusError) Error() string { return "libopus: " + C.GoString(C.opus_strerror(C.int(e))) }
+
+// saysAgain says whether an Opus packet has the one before in it once more, at a lower rate
+// (LBRR): one bit in what SILK codes, behind those that tell whether its frames are speech.
+//
+// spec: RFC 6716 3.1, 4.2.3, 4.2.4
+func saysAgain(packet []byte) bool {
+	if len(packet) < 2 || packet[0]&3 != 0 || packet[0]>>3 >= 16 {
+		return false // more than one frame, which libopus does not send at 20 ms, or CELT alone
+	}
+	frames := 1 // of 20 ms, or one of 10
+	if config := packet[0] >> 3; config < 12 {
+		frames = max(1, int(config&3)) // 10, 20, 40, 60 ms
+	}
+	return packet[1]&(1<<(7-frames)) != 0
+}
