@@ -57,7 +57,8 @@ func (s *Server) openBoard(ctx context.Context) error {
 		return fmt.Errorf("camera, microphone and loudspeaker: %w", err)
 	}
 	calls, err := bridge.New(bridge.Config{
-		Media: devices, Port: c.CallPort, Loopback: c.Loopback, VideoBitrate: c.Bitrate, Log: log, Now: s.Config.Now,
+		Media: devices, Port: c.CallPort, Loopback: c.Loopback, VideoBitrate: c.Bitrate,
+		MinVideoBitrate: c.MinBitrate, PlayoutDelay: c.PlayoutDelay, Log: log, Now: s.Config.Now,
 	})
 	if err != nil {
 		pins.Close()

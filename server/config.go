@@ -119,6 +119,11 @@ type BoardConfig struct {
 	// Width, Height in pixels, FPS and Bitrate in bits per second of the picture; 0: the
 	// default of voip/device.
 	Width, Height, FPS, Bitrate int
+	// MinBitrate is what a bad line does not lower the picture below, in bits per second; 0:
+	// the default of voip/bridge.
+	MinBitrate int
+	// PlayoutDelay is how long receivers may hold a picture back to smooth it.
+	PlayoutDelay time.Duration
 }
 
 // What the configuration is made of that others define; the commands import only this

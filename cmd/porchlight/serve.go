@@ -59,14 +59,17 @@ type boardFlags struct {
 	Width       int           `name:"picture-width" help:"Width of the picture; 0 is 640." default:"0" placeholder:"PIXELS"`
 	Height      int           `name:"picture-height" help:"Height of the picture; 0 is 480." default:"0" placeholder:"PIXELS"`
 	FPS         int           `name:"picture-rate" help:"Pictures a second; 0 is 15." default:"0" placeholder:"N"`
-	Bitrate     int           `name:"picture-bitrate" help:"Bits a second of the picture; 0 is 500,000." default:"0" placeholder:"N"`
+	Bitrate     int           `name:"picture-bitrate" help:"Bits a second of the picture on a good line; 0 is 500,000." default:"0" placeholder:"N"`
+	MinBitrate  int           `name:"picture-min-bitrate" help:"Bits a second below which the picture is not lowered on a bad line; 0 is 100,000." default:"0" placeholder:"N"`
+	Playout     time.Duration `name:"playout-delay" help:"How long receivers may hold a picture back to smooth it; 0s is best on a cable, 100ms on Wi-Fi." default:"0s"`
 }
 
 func (b boardFlags) config() (server.BoardConfig, error) {
 	c := server.BoardConfig{
 		Off: b.Board == "off", User: b.BoardUser, Name: b.BoardName, Avatar: b.BoardAvatar, AnswerAfter: b.AnswerAfter,
 		CallPort: b.CallPort, Loopback: b.Loopback, Camera: b.Camera, Microphone: b.Microphone, Loudspeaker: b.Loudspeaker,
-		Width: b.Width, Height: b.Height, FPS: b.FPS, Bitrate: b.Bitrate, Pins: b.pinFlags.config(),
+		Width: b.Width, Height: b.Height, FPS: b.FPS, Bitrate: b.Bitrate, MinBitrate: b.MinBitrate,
+		PlayoutDelay: b.Playout, Pins: b.pinFlags.config(),
 	}
 	for _, s := range b.Allow {
 		user, err := matrix.ParseUserID(s)

@@ -16,7 +16,7 @@ const (
 )
 
 // newAPI is what all peer connections share: ports, codecs and what goes with RTP.
-func newAPI(cfg Config, p *ports) (*webrtc.API, error) {
+func newAPI(cfg Config, p *ports, e *estimators) (*webrtc.API, error) {
 	var settings webrtc.SettingEngine
 	settings.LoggerFactory = p.factory
 	settings.SetNetworkTypes([]webrtc.NetworkType{
@@ -35,6 +35,10 @@ func newAPI(cfg Config, p *ports) (*webrtc.API, error) {
 	// Browsers hide their address behind a .local name, which we look up; the
 	// board has nothing to hide from its own network.
 	settings.SetICEMulticastDNSMode(ice.MulticastDNSModeQueryOnly)
+	if cfg.net != nil {
+		settings.SetNet(cfg.net)
+		settings.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled) // it has no such names
+	}
 	// The end of a call is said by its events; the connection may only break.
 	settings.DisableCloseByDTLS(true)
 
@@ -44,6 +48,8 @@ func newAPI(cfg Config, p *ports) (*webrtc.API, error) {
 	}
 	var registry interceptor.Registry
 	for _, configure := range []func(*webrtc.MediaEngine, *interceptor.Registry) error{
+		func(_ *webrtc.MediaEngine, r *interceptor.Registry) error { return e.configure(r) },
+		webrtc.ConfigureTWCCHeaderExtensionSender,
 		webrtc.ConfigureNack,
 		webrtc.ConfigureTWCCSender,
 		func(_ *webrtc.MediaEngine, r *interceptor.Registry) error { return webrtc.ConfigureRTCPReports(r) },
@@ -68,17 +74,25 @@ func registerCodecs(m *webrtc.MediaEngine) error {
 			RTCPFeedback: []webrtc.RTCPFeedback{{Type: "goog-remb"}, {Type: "ccm", Parameter: "fir"}},
 		}}, webrtc.RTPCodecTypeVideo)
 	}
+	// Lost packets are repeated in a stream of their own, if the peer can do so. RFC 4588
+	repeated := func(pt, of webrtc.PayloadType) error {
+		return m.RegisterCodec(webrtc.RTPCodecParameters{PayloadType: pt, RTPCodecCapability: webrtc.RTPCodecCapability{
+			MimeType: webrtc.MimeTypeRTX, ClockRate: 90000, SDPFmtpLine: fmt.Sprintf("apt=%d", of),
+		}}, webrtc.RTPCodecTypeVideo)
+	}
 	extension := func(uri string, kind webrtc.RTPCodecType) error {
 		return m.RegisterHeaderExtension(webrtc.RTPHeaderExtensionCapability{URI: uri}, kind)
 	}
 	for _, err := range []error{
-		audio(111, webrtc.MimeTypeOpus, 48000, 2, "minptime=10;useinbandfec=1"),
+		audio(111, webrtc.MimeTypeOpus, 48000, 2, "minptime=10;useinbandfec=1;usedtx=1"),
 		audio(0, webrtc.MimeTypePCMU, 8000, 0, ""),
 		audio(8, webrtc.MimeTypePCMA, 8000, 0, ""),
 		audio(110, telephoneEvent, 48000, 0, "0-15"),
 		audio(101, telephoneEvent, 8000, 0, "0-15"),
 		video(96, webrtc.MimeTypeVP8, ""),
 		video(102, webrtc.MimeTypeH264, "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f"),
+		repeated(97, 96),
+		repeated(103, 102),
 		extension(sdp.SDESMidURI, webrtc.RTPCodecTypeAudio),
 		extension(sdp.SDESMidURI, webrtc.RTPCodecTypeVideo),
 		extension(playoutDelayURI, webrtc.RTPCodecTypeVideo),

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pion/transport/v5"
 	"github.com/pion/webrtc/v4"
 
 	"porchlight/voip/device"
@@ -30,6 +31,9 @@ const (
 	DefaultMaxSessions = 8
 	// DefaultVideoBitrate is what a good connection is sent, in bits per second.
 	DefaultVideoBitrate = 500_000
+	// DefaultMinVideoBitrate is what a picture is not lowered below, in bits per second: a
+	// line that carries less gets fewer pictures.
+	DefaultMinVideoBitrate = 100_000
 	// maxPlayoutDelay is what the header extension can express: 40.95 s.
 	maxPlayoutDelay = 4095 * 10 * time.Millisecond
 )
@@ -55,8 +59,9 @@ type Config struct {
 	// MaxSessions bounds the calls at once; 0 is DefaultMaxSessions.
 	MaxSessions int
 	// VideoBitrate in bits per second is what the picture is to take on a good
-	// connection; 0 is DefaultVideoBitrate. Losses lower it for a while.
-	VideoBitrate int
+	// connection; 0 is DefaultVideoBitrate. It is lowered to what the line carries, but not
+	// below MinVideoBitrate; 0 is DefaultMinVideoBitrate.
+	VideoBitrate, MinVideoBitrate int
 	// PlayoutDelay is the most that a receiver may hold a picture back to smooth
 	// it. 0 shows each at once, best on a cable; Wi-Fi gains from some 100 ms.
 	PlayoutDelay time.Duration
@@ -64,6 +69,9 @@ type Config struct {
 	Log *slog.Logger
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
+
+	// net is the network; nil is the machine's own. Tests put a virtual one here.
+	net transport.Net
 }
 
 // Bridge makes sessions. Its Run has to be running for Open to succeed.
@@ -71,6 +79,7 @@ type Bridge struct {
 	cfg    Config
 	ports  *ports
 	api    *webrtc.API
+	lines  *estimators
 	jobs   chan job
 	closed chan struct{} // closed when Run has ended or Close was called
 	once   sync.Once
@@ -103,6 +112,10 @@ func New(cfg Config) (*Bridge, error) {
 	if cfg.VideoBitrate <= 0 {
 		cfg.VideoBitrate = DefaultVideoBitrate
 	}
+	if cfg.MinVideoBitrate <= 0 {
+		cfg.MinVideoBitrate = DefaultMinVideoBitrate
+	}
+	cfg.MinVideoBitrate = min(cfg.MinVideoBitrate, cfg.VideoBitrate)
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
@@ -137,7 +150,8 @@ func (b *Bridge) Run(ctx context.Context) error {
 	defer b.Close()
 	b.ports.start()
 	defer b.ports.stop()
-	api, err := newAPI(b.cfg, b.ports)
+	b.lines = &estimators{cfg: b.cfg}
+	api, err := newAPI(b.cfg, b.ports, b.lines)
 	if err != nil {
 		cancel()
 		return err

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pion/interceptor"
 	"github.com/pion/rtp"
 	"github.com/pion/webrtc/v4"
 	"github.com/pion/webrtc/v4/pkg/media"
@@ -33,6 +34,7 @@ type fakeMedia struct {
 	cameras, microphones atomic.Int32 // open now
 	keys                 atomic.Int32
 	bitrate              atomic.Int32
+	loss                 atomic.Int32           // of the sound, in 256ths
 	heard                chan device.AudioCodec // codecs of what the loudspeaker was given
 }
 
@@ -59,7 +61,7 @@ func (m *fakeMedia) OpenAudio(_ context.Context, c device.AudioCodec) (device.Au
 		return nil, m.fail
 	}
 	m.microphones.Add(1)
-	return &fakeAudio{newStream(&m.microphones), c}, nil
+	return &fakeAudio{newStream(&m.microphones), m, c}, nil
 }
 
 func (m *fakeMedia) OpenSpeaker(context.Context) (device.Speaker, error) {
@@ -107,12 +109,14 @@ func (v *fakeVideo) Codec() device.VideoCodec { return v.codec }
 
 type fakeAudio struct {
 	*fakeStream
+	m     *fakeMedia
 	codec device.AudioCodec
 }
 
 func (a *fakeAudio) ReadPacket(ctx context.Context) (device.EncodedFrame, error) {
 	return a.next(ctx, 60)
 }
+func (a *fakeAudio) SetLoss(fraction float64) { a.m.loss.Store(int32(fraction * 256)) }
 func (a *fakeAudio) Codec() device.AudioCodec { return a.codec }
 
 type fakeSpeaker struct {
@@ -120,10 +124,10 @@ type fakeSpeaker struct {
 	packets atomic.Uint64
 }
 
-func (s *fakeSpeaker) Write(c device.AudioCodec, _ []byte) error {
+func (s *fakeSpeaker) Write(p device.AudioPacket) error {
 	s.packets.Add(1)
 	select {
-	case s.heard <- c:
+	case s.heard <- p.Codec:
 	default:
 	}
 	return nil
@@ -189,6 +193,7 @@ type peer struct {
 	news    chan struct{}  // something was received
 	streams map[string]bool
 	last    map[string]*rtp.Packet
+	see     func(kind string, p *rtp.Packet, how interceptor.Attributes) // each packet; may be nil
 	stop    chan struct{}
 	talking sync.WaitGroup
 }
@@ -210,6 +215,11 @@ func newPeerWith(t testing.TB, tcp bool, config webrtc.Configuration) *peer {
 	if err := m.RegisterDefaultCodecs(); err != nil {
 		t.Fatal(err)
 	}
+	return newPeerOn(t, settings, &m, config)
+}
+
+func newPeerOn(t testing.TB, settings webrtc.SettingEngine, m *webrtc.MediaEngine, config webrtc.Configuration) *peer {
+	t.Helper()
 	if err := m.RegisterCodec(webrtc.RTPCodecParameters{PayloadType: 126, RTPCodecCapability: webrtc.RTPCodecCapability{
 		MimeType: telephoneEvent, ClockRate: 8000, SDPFmtpLine: "0-15"}}, webrtc.RTPCodecTypeAudio); err != nil {
 		t.Fatal(err)
@@ -217,7 +227,7 @@ func newPeerWith(t testing.TB, tcp bool, config webrtc.Configuration) *peer {
 	if err := m.RegisterHeaderExtension(webrtc.RTPHeaderExtensionCapability{URI: playoutDelayURI}, webrtc.RTPCodecTypeVideo); err != nil {
 		t.Fatal(err)
 	}
-	pc, err := webrtc.NewAPI(webrtc.WithMediaEngine(&m), webrtc.WithSettingEngine(settings)).NewPeerConnection(config)
+	pc, err := webrtc.NewAPI(webrtc.WithMediaEngine(m), webrtc.WithSettingEngine(settings)).NewPeerConnection(config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -225,7 +235,7 @@ func newPeerWith(t testing.TB, tcp bool, config webrtc.Configuration) *peer {
 		last: map[string]*rtp.Packet{}, stop: make(chan struct{})}
 	pc.OnTrack(func(tr *webrtc.TrackRemote, _ *webrtc.RTPReceiver) {
 		for {
-			pkt, _, err := tr.ReadRTP()
+			pkt, how, err := tr.ReadRTP()
 			if err != nil {
 				return
 			}
@@ -233,6 +243,9 @@ func newPeerWith(t testing.TB, tcp bool, config webrtc.Configuration) *peer {
 			p.packets[tr.Kind().String()]++
 			p.streams[tr.StreamID()] = true
 			p.last[tr.Kind().String()] = pkt
+			if p.see != nil {
+				p.see(tr.Kind().String(), pkt, how)
+			}
 			p.mu.Unlock()
 			select {
 			case p.news <- struct{}{}:

@@ -76,7 +76,7 @@ func (p *ports) tryBind(number int) error {
 		number = l.Addr().(*net.TCPAddr).Port
 	}
 	for _, a := range addrs {
-		conn, err := listenUDP(a, number)
+		conn, err := p.listenUDP(a, number)
 		if err != nil {
 			p.closeSockets()
 			return err
@@ -88,34 +88,50 @@ func (p *ports) tryBind(number int) error {
 	return nil
 }
 
-func listenUDP(a netip.Addr, port int) (*net.UDPConn, error) {
-	return net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(a, uint16(port))))
+func (p *ports) listenUDP(a netip.Addr, port int) (net.PacketConn, error) {
+	at := net.UDPAddrFromAddrPort(netip.AddrPortFrom(a, uint16(port)))
+	if p.cfg.net != nil {
+		return p.cfg.net.ListenUDP("udp", at)
+	}
+	return net.ListenUDP("udp", at)
 }
 
 // addresses lists those that peers may be told.
 func (p *ports) addresses() ([]netip.Addr, error) {
-	interfaces, err := net.Interfaces()
-	if err != nil {
-		return nil, err
-	}
 	var list []netip.Addr
-	for _, i := range interfaces {
+	err := p.eachInterface(func(i net.Interface, addrs func() ([]net.Addr, error)) {
 		if i.Flags&net.FlagUp == 0 || !p.useInterface(i.Name) {
-			continue
+			return
 		}
-		addrs, err := i.Addrs()
+		all, err := addrs()
 		if err != nil {
-			continue // the interface went away meanwhile
+			return // the interface went away meanwhile
 		}
-		for _, a := range addrs {
+		for _, a := range all {
 			if n, ok := a.(*net.IPNet); ok && p.useIP(n.IP) {
 				if addr, ok := netip.AddrFromSlice(n.IP); ok {
 					list = append(list, addr.Unmap())
 				}
 			}
 		}
+	})
+	return list, err
+}
+
+// eachInterface shows the network's interfaces, each with what lists its addresses.
+func (p *ports) eachInterface(see func(net.Interface, func() ([]net.Addr, error))) error {
+	if p.cfg.net != nil {
+		all, err := p.cfg.net.Interfaces()
+		for _, i := range all {
+			see(i.Interface, i.Addrs)
+		}
+		return err
 	}
-	return list, nil
+	all, err := net.Interfaces()
+	for _, i := range all {
+		see(i, i.Addrs)
+	}
+	return err
 }
 
 func (p *ports) useInterface(name string) bool {
@@ -170,7 +186,7 @@ func (p *ports) refresh() {
 		if p.muxes[a] != nil {
 			continue
 		}
-		conn, err := listenUDP(a, p.number)
+		conn, err := p.listenUDP(a, p.number)
 		if err != nil {
 			p.log.Warn("bridge: cannot open the media port on a new address", "address", a, "error", err)
 			continue

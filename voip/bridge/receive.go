@@ -71,7 +71,10 @@ func (s *Session) receiveAudio(t *webrtc.TrackRemote, r *webrtc.RTPReceiver) {
 		if speaker == nil || len(p.Payload) == 0 || !s.heeds(t.StreamID()) {
 			continue
 		}
-		if err := speaker.Write(device.AudioCodec(codec), p.Payload); err != nil && !complained {
+		packet := device.AudioPacket{
+			Codec: device.AudioCodec(codec), Source: p.SSRC, Sequence: p.SequenceNumber, Timestamp: p.Timestamp, Payload: p.Payload,
+		}
+		if err := speaker.Write(packet); err != nil && !complained {
 			complained = true
 			s.log.Info("bridge: the peer's sound cannot be played", "codec", codec, "error", err)
 		}

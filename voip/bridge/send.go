@@ -23,8 +23,6 @@ const (
 	// maxHeld and maxHeldBytes bound the frames kept until the connection is there.
 	maxHeld      = 64
 	maxHeldBytes = 2 << 20
-	// minVideoBitrate is what the picture is not lowered below, in bits per second.
-	minVideoBitrate = 100_000
 )
 
 // sender is one of our streams: the track, and the pump that feeds it.
@@ -38,6 +36,7 @@ type sender struct {
 
 	mu      sync.Mutex
 	video   device.VideoStream // while the pump has one open
+	audio   device.AudioStream // the same
 	wantKey bool
 	keyAt   time.Time // of the last request passed on
 }
@@ -64,6 +63,14 @@ func (s *Session) addSender(kind string, codecs []string) error {
 	}
 	snd := &sender{kind: kind, track: t, rtp: r}
 	s.senders[kind] = snd
+	s.mu.Lock()
+	for _, e := range r.GetParameters().Encodings {
+		s.sending[uint32(e.SSRC)] = snd
+	}
+	if kind == "video" {
+		s.picture = snd
+	}
+	s.mu.Unlock()
 	s.spawn(func() { s.readFeedback(snd) })
 	return nil
 }
@@ -138,7 +145,15 @@ func (s *Session) openSource(ctx context.Context, snd *sender, codec string) (so
 		if err != nil {
 			return source{}, err
 		}
-		return source{a.ReadPacket, a.Close}, nil
+		snd.mu.Lock()
+		snd.audio = a
+		snd.mu.Unlock()
+		return source{a.ReadPacket, func() error {
+			snd.mu.Lock()
+			snd.audio = nil
+			snd.mu.Unlock()
+			return a.Close()
+		}}, nil
 	}
 	v, err := s.b.cfg.Media.OpenVideo(ctx, device.VideoCodec(codec))
 	if err != nil {
@@ -148,7 +163,7 @@ func (s *Session) openSource(ctx context.Context, snd *sender, codec string) (so
 	snd.video = v
 	snd.wantKey = false // a stream begins with one
 	snd.mu.Unlock()
-	if rate := s.Stats().Bitrate; rate < s.b.cfg.VideoBitrate {
+	if rate := s.wish(s.Stats().Bitrate); rate > 0 {
 		v.SetBitrate(rate)
 	}
 	return source{v.ReadFrame, func() error {
@@ -164,6 +179,7 @@ func (s *Session) openSource(ctx context.Context, snd *sender, codec string) (so
 // key frame, so that the first one is seen as soon as there is a connection.
 func (s *Session) feed(ctx context.Context, snd *sender, src source) error {
 	var held heldFrames
+	var line budget
 	for {
 		f, err := src.read(ctx)
 		if err != nil {
@@ -178,7 +194,7 @@ func (s *Session) feed(ctx context.Context, snd *sender, src source) error {
 			continue
 		}
 		for _, h := range held.frames {
-			if err := s.write(snd, h); err != nil {
+			if err := s.write(ctx, snd, h); err != nil {
 				return err
 			}
 		}
@@ -186,11 +202,33 @@ func (s *Session) feed(ctx context.Context, snd *sender, src source) error {
 			snd.askKey()
 		}
 		held = heldFrames{}
-		if err := s.write(snd, f); err != nil {
+		if snd.kind == "video" && !s.affords(snd, &line, &f) {
+			continue
+		}
+		if err := s.write(ctx, snd, f); err != nil {
 			return err
 		}
 		snd.dueKey(s.b.cfg.Now, s.countKey)
 	}
+}
+
+// affords says whether the line carries a picture beside those before it.
+func (s *Session) affords(snd *sender, line *budget, f *device.EncodedFrame) bool {
+	now := s.b.cfg.Now()
+	send, wantKey := line.take(now, s.wish(s.Stats().Bitrate), f)
+	if send {
+		return true
+	}
+	s.mu.Lock()
+	s.stats.Thinned++
+	s.mu.Unlock()
+	if wantKey {
+		snd.mu.Lock()
+		snd.wantKey = snd.wantKey || now.Sub(snd.keyAt) >= thinKeyInterval
+		snd.mu.Unlock()
+		snd.dueKey(s.b.cfg.Now, s.countKey)
+	}
+	return false
 }
 
 // heldFrames are frames from the last key frame on.
@@ -215,14 +253,18 @@ func (h *heldFrames) keep(f device.EncodedFrame) {
 // write sends a frame. After a pause in which the device was closed the stream's
 // clock has to move on by the time that has passed, or the receiver would take
 // all that follows for late.
-func (s *Session) write(snd *sender, f device.EncodedFrame) error {
+func (s *Session) write(ctx context.Context, snd *sender, f device.EncodedFrame) error {
 	now := s.b.cfg.Now()
 	gap := f.Duration
 	if passed := now.Sub(snd.last); !snd.last.IsZero() && passed > gap+time.Second {
 		gap = passed
 	}
 	snd.last = now
-	if err := snd.track.write(f.Data, gap); err != nil {
+	wait := func(int) {}
+	if rate := s.wish(s.Stats().Bitrate); rate > 0 && snd.kind == "video" {
+		wait = func(size int) { pause(ctx, time.Duration(size*8)*time.Second/time.Duration(paceFactor*rate)) }
+	}
+	if err := snd.track.write(f.Data, gap, wait); err != nil {
 		if errors.Is(err, context.Canceled) {
 			return err
 		}
@@ -289,52 +331,16 @@ func (s *Session) readFeedback(snd *sender) {
 		if err != nil {
 			return // the connection is closed
 		}
-		if snd.kind != "video" {
-			continue
-		}
 		for _, p := range packets {
-			switch p := p.(type) {
+			switch p.(type) {
 			case *rtcp.PictureLossIndication, *rtcp.FullIntraRequest:
-				snd.askKey()
-				snd.dueKey(s.b.cfg.Now, s.countKey)
-			case *rtcp.ReceiverReport:
-				for _, r := range p.Reports {
-					s.adapt(snd, float64(r.FractionLost)/256)
+				if snd.kind == "video" {
+					snd.askKey()
+					snd.dueKey(s.b.cfg.Now, s.countKey)
 				}
+			default:
+				s.feedback(p)
 			}
 		}
 	}
-}
-
-// adapt lowers the picture's bit rate when packets are lost, and raises it step by
-// step when they are not.
-func (s *Session) adapt(snd *sender, loss float64) {
-	s.mu.Lock()
-	before := s.stats.Bitrate
-	rate := nextBitrate(before, s.b.cfg.VideoBitrate, loss)
-	s.stats.Bitrate, s.stats.Loss = rate, loss
-	s.mu.Unlock()
-	if rate == before {
-		return
-	}
-	if rate == s.b.cfg.VideoBitrate {
-		rate = 0 // no wish of ours any more
-	}
-	snd.mu.Lock()
-	defer snd.mu.Unlock()
-	if snd.video != nil {
-		snd.video.SetBitrate(rate)
-	}
-}
-
-// nextBitrate is the loss-based rule of Google's congestion control: beyond 10 %
-// lost the rate falls by half of the loss, below 2 % it rises by 5 %.
-func nextBitrate(rate, most int, loss float64) int {
-	switch {
-	case loss > 0.1:
-		rate = int(float64(rate) * (1 - loss/2))
-	case loss < 0.02:
-		rate = int(float64(rate)*1.05) + 1
-	}
-	return min(max(rate, min(minVideoBitrate, most)), most)
 }

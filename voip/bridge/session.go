@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pion/interceptor/pkg/cc"
 	"github.com/pion/webrtc/v4"
 
 	"porchlight/voip/call"
@@ -53,6 +54,8 @@ type Stats struct {
 	Connected time.Duration
 	// Speaker is what the loudspeaker measures; zero before the first packet.
 	Speaker device.Meter
+	// Thinned counts pictures left out because the line carries less than the encoder makes.
+	Thinned uint64
 	// Dropped counts events and orders beyond their bounds.
 	Dropped uint64
 }
@@ -67,6 +70,8 @@ type Session struct {
 	cancel context.CancelFunc
 	stream string // the msid stream ID of what we send
 	opened time.Time
+	// estimator knows what the line to the peer carries.
+	estimator cc.BandwidthEstimator
 
 	orders chan call.Output
 	events chan Event
@@ -97,6 +102,11 @@ type Session struct {
 	failed      map[string]bool          // those whose device could not be opened
 	listed      map[string]call.Stream   // the peer's metadata; nil: it sent none
 	first       *string                  // the stream of the peer that came first
+	sending     map[uint32]*sender       // by SSRC
+	picture     *sender                  // of pictures; nil without
+	estimated   bool                     // the peer says when packets arrive
+	remb        int                      // what the peer says it can take, in bits per second; 0: nothing
+	rembAt      time.Time
 }
 
 func (b *Bridge) newSession(ctx context.Context) (*Session, error) {
@@ -114,7 +124,7 @@ func (b *Bridge) newSession(ctx context.Context) (*Session, error) {
 		orders: make(chan call.Output, maxOrders), events: make(chan Event),
 		wake: make(chan struct{}, 1), done: make(chan struct{}), up: make(chan struct{}),
 		senders: map[string]*sender{}, holding: true, digits: map[webrtc.SSRC]lastTone{},
-		failed: map[string]bool{},
+		failed: map[string]bool{}, sending: map[uint32]*sender{}, estimator: b.lines.newest,
 	}
 	s.ctx, s.cancel = context.WithCancel(ctx)
 	s.stats.Bitrate = b.cfg.VideoBitrate

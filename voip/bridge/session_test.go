@@ -415,11 +415,30 @@ func TestKeyFrames(t *testing.T) {
 	if n := m.keys.Load(); n > 2 {
 		t.Errorf("%d key frames at once", n)
 	}
-	if err := p.pc.WriteRTCP([]rtcp.Packet{&rtcp.ReceiverReport{
-		Reports: []rtcp.ReceptionReport{{SSRC: ssrc, FractionLost: 128}}}}); err != nil {
+	// A peer may say itself what it can take.
+	if err := p.pc.WriteRTCP([]rtcp.Packet{&rtcp.ReceiverEstimatedMaximumBitrate{Bitrate: 300_000, SSRCs: []uint32{ssrc}}}); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "a lower bit rate", func() bool { return m.bitrate.Load() == DefaultVideoBitrate*3/4 })
+	until(t, "a lower bit rate", func() bool { return m.bitrate.Load() == 300_000-audioShare })
+}
+
+// The microphone's encoder hears how much of the sound gets lost.
+func TestLossOfSound(t *testing.T) {
+	checkLeaks(t)
+	m := newMedia()
+	s := open(t, m, nil)
+	p := newPeer(t, false)
+	p.talk(webrtc.MimeTypeOpus, both)
+	connect(t, s, p)
+	p.more("audio", 3)
+	p.mu.Lock()
+	ssrc := p.last["audio"].SSRC
+	p.mu.Unlock()
+	if err := p.pc.WriteRTCP([]rtcp.Packet{&rtcp.ReceiverReport{
+		Reports: []rtcp.ReceptionReport{{SSRC: ssrc, FractionLost: 64}}}}); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the loss", func() bool { return m.loss.Load() == 64 })
 }
 
 func TestMediaFailed(t *testing.T) {
@@ -487,25 +506,6 @@ func TestHostileDescriptions(t *testing.T) {
 	}
 	p.take(webrtc.SDPTypeAnswer, answer)
 	wait[call.Connected](t, again)
-}
-
-func TestNextBitrate(t *testing.T) {
-	for _, c := range []struct {
-		rate, most int
-		loss       float64
-		want       int
-	}{
-		{500_000, 500_000, 0, 500_000},
-		{500_000, 500_000, 0.05, 500_000},
-		{500_000, 500_000, 0.2, 450_000},
-		{400_000, 500_000, 0, 420_001},
-		{100_000, 500_000, 1, 100_000},
-		{50_000, 50_000, 1, 50_000},
-	} {
-		if got := nextBitrate(c.rate, c.most, c.loss); got != c.want {
-			t.Errorf("nextBitrate(%d, %d, %g) = %d, want %d", c.rate, c.most, c.loss, got, c.want)
-		}
-	}
 }
 
 // BenchmarkConnect is the time from Accept to the connection.

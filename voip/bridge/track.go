@@ -120,31 +120,48 @@ func (t *track) chosen() string {
 	return t.codec
 }
 
-// write sends one frame, gap after the one before.
-func (t *track) write(data []byte, gap time.Duration) error {
+// write sends one frame, gap after the one before. wait is called after each packet with its
+// size in bytes, for lines on which packets must not follow each other too fast.
+func (t *track) write(data []byte, gap time.Duration, wait func(size int)) error {
 	t.mu.Lock()
-	defer t.mu.Unlock()
 	if t.writer == nil || t.codec == "" {
+		t.mu.Unlock()
 		return nil
 	}
 	// Wrapping at 2^32 is left to the conversion below; a float holds the ticks of
 	// some thousand years exactly.
 	t.timestamp += min(max(gap, 0), maxFrameGap).Seconds() * float64(t.clock)
+	timestamp := uint32(uint64(t.timestamp))
 	payloads := t.payloader.Payload(payloadMTU, data)
+	t.mu.Unlock()
 	for i, p := range payloads {
-		h := t.header
-		h.SequenceNumber = t.sequence
-		h.Timestamp = uint32(uint64(t.timestamp))
-		h.Marker = t.kind == webrtc.RTPCodecTypeVideo && i == len(payloads)-1
-		if t.delayID != 0 {
-			if err := h.SetExtension(t.delayID, t.delay); err != nil {
-				return err
-			}
+		// What comes after a silence begins a new spurt of talk. RFC 3551, 4.1
+		marker := t.kind == webrtc.RTPCodecTypeAudio && gap > device.PacketDuration
+		if t.kind == webrtc.RTPCodecTypeVideo {
+			marker = i == len(payloads)-1
 		}
-		t.sequence++
-		if _, err := t.writer.WriteRTP(&h, p); err != nil {
+		if err := t.writePacket(p, timestamp, marker); err != nil {
+			return err
+		}
+		wait(len(p))
+	}
+	return nil
+}
+
+func (t *track) writePacket(payload []byte, timestamp uint32, marker bool) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.writer == nil {
+		return nil
+	}
+	h := t.header
+	h.SequenceNumber, h.Timestamp, h.Marker = t.sequence, timestamp, marker
+	if t.delayID != 0 {
+		if err := h.SetExtension(t.delayID, t.delay); err != nil {
 			return err
 		}
 	}
-	return nil
+	t.sequence++
+	_, err := t.writer.WriteRTP(&h, payload)
+	return err
 }

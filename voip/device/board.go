@@ -2,6 +2,7 @@ package device
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"runtime"
@@ -218,7 +219,8 @@ func (b *Board) OpenSpeaker(ctx context.Context) (Speaker, error) {
 	default:
 	}
 	if b.shared {
-		return newSpeaker(b.cfg.Now, nil, func() {}), nil
+		s := newSpeaker(b.cfg.Now, nil, func() {})
+		return s, s.begin(ctx, b.spawn)
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -236,6 +238,10 @@ func (b *Board) OpenSpeaker(ctx context.Context) (Speaker, error) {
 		b.speaking = false
 	})
 	s.heard = b.duck.played
+	if err := s.begin(ctx, b.spawn); err != nil {
+		b.speaking = false
+		return nil, errors.Join(err, b.dropPlayer())
+	}
 	return s, nil
 }
 
@@ -257,6 +263,11 @@ func (b *Board) borrowPlayer(ctx context.Context) (player, error) {
 func (b *Board) returnPlayer() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	return b.dropPlayer()
+}
+
+// dropPlayer is returnPlayer with mu held.
+func (b *Board) dropPlayer() error {
 	if b.players--; b.players > 0 {
 		return nil
 	}

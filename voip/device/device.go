@@ -64,7 +64,10 @@ type VideoStream interface {
 	// merged: there is at most one such frame a second.
 	RequestKeyFrame()
 	// SetBitrate tells how many bits per second this viewer can take. The
-	// encoder is shared and follows the viewer with the least; 0 takes the wish back.
+	// encoder is shared and follows the viewer with the least, but not further
+	// below what the best of them can take than to a third: a viewer on a bad line
+	// must not ruin the picture of all others, and has to leave pictures out. 0
+	// takes the wish back.
 	SetBitrate(bitsPerSecond int)
 	// Close ends the stream and wakes its reader. The last one stops the camera.
 	Close() error
@@ -76,19 +79,36 @@ type AudioStream interface {
 	// ReadPacket blocks until there is a packet, ctx ends, or the source fails.
 	// After Close it returns ErrClosed. Only one goroutine may read at a time.
 	ReadPacket(ctx context.Context) (EncodedFrame, error)
+	// SetLoss tells which fraction of the packets this listener misses. The encoder
+	// is shared and prepares for the listener who misses most, as far as its
+	// codec can.
+	SetLoss(fraction float64)
 	// Close ends the stream and wakes its reader. The last one stops the microphone.
 	Close() error
 	Codec() AudioCodec
 }
 
-// Speaker plays what one caller says.
+// AudioPacket is one packet of a caller's sound as it came from the network.
+type AudioPacket struct {
+	Codec AudioCodec
+	// Source tells streams apart, Sequence and Timestamp the place in the stream. They are
+	// those of RTP: the timestamp counts 48,000 in a second of Opus and 8,000 of G.711.
+	Source    uint32
+	Sequence  uint16
+	Timestamp uint32
+	// Payload must not be changed afterwards.
+	Payload []byte
+}
+
+// Speaker plays what one caller says: evenly, however unevenly the packets come, and with
+// losses repaired or concealed.
 type Speaker interface {
-	// Write takes one packet's payload. It never blocks: what does not fit into
-	// the queue is dropped. A payload that does not decode is an error of that
-	// packet only. Lost packets need not be reported.
-	Write(codec AudioCodec, payload []byte) error
-	// Level is the loudness of the last 100 ms that were written, as RMS in
-	// decibels relative to full scale (0 for a full square wave, SilenceLevel for silence),
+	// Write takes one packet as soon as it has come, late and out of order as it may be. It
+	// never blocks. An error is about that packet only, and tells of a codec that is not
+	// supported, or of a payload without a sensible size.
+	Write(p AudioPacket) error
+	// Level is the loudness of the last 100 ms that were played, as RMS in decibels
+	// relative to full scale (0 for a full square wave, SilenceLevel for silence),
 	// and the time of the last Write; zero if there was none.
 	Level() (dBFS float64, at time.Time)
 	// Meter tells more than Level of the same stretch.
@@ -107,9 +127,16 @@ type Meter struct {
 	// ToneHz is an estimate of the dominant frequency of the last 100 ms in
 	// hertz, good to some 5 Hz for a clean tone; 0 in silence.
 	ToneHz float64
-	// Packets counts the packets decoded, Failed those that could not be, and
-	// Dropped those that came too fast to be played.
-	Packets, Failed, Dropped uint64
+	// Packets counts the packets decoded, Failed those that could not be, Lost those that
+	// never came and of these Recovered those that a later one told of, and Dropped those
+	// that came too late, twice, or beyond all bounds.
+	Packets, Failed, Lost, Recovered, Dropped uint64
+	// Concealed counts stretches of up to 20 ms that were made up, pauses of the sender
+	// included.
+	Concealed uint64
+	// Delay is by how much later than at the earliest the sound is played at the moment, to
+	// even out what comes unevenly.
+	Delay time.Duration
 	// At is when the last packet was written.
 	At time.Time
 }

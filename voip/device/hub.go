@@ -43,8 +43,9 @@ type viewer struct {
 	needKey bool          // what is not a key frame is of no use to it
 	owed    time.Duration // length of the frames dropped since the last one queued
 	dropped uint64
-	bitrate int   // its wish in bits per second, 0 for none
-	err     error // why there will be no more frames
+	bitrate int     // its wish in bits per second, 0 for none
+	loss    float64 // the fraction of frames that do not reach it
+	err     error   // why there will be no more frames
 }
 
 // add makes a new viewer. It is given nothing before the next key frame, which is asked for.
@@ -105,16 +106,35 @@ func (h *hub) takeKeyRequest(at time.Time) bool {
 	return true
 }
 
-// leastBitrate is the smallest of limit and all the viewers' wishes, in bits per second.
-func (h *hub) leastBitrate(limit int) int {
+// sharedPart is the part of what the best viewer can take that the shared encoder is not
+// lowered below for one on a bad line.
+const sharedPart = 3
+
+// sharedBitrate is what the encoder is to make for all viewers together, in bits per second:
+// what the one can take who takes least, but at least a part of what the best can take.
+func (h *hub) sharedBitrate(limit int) int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	least, best := limit, 0
 	for v := range h.viewers {
+		wish := limit
 		if v.bitrate > 0 {
-			limit = min(limit, v.bitrate)
+			wish = min(v.bitrate, limit)
 		}
+		least, best = min(least, wish), max(best, wish)
 	}
-	return limit
+	return max(least, best/sharedPart)
+}
+
+// mostLoss is the highest loss that a listener has.
+func (h *hub) mostLoss() float64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	loss := 0.0
+	for v := range h.viewers {
+		loss = max(loss, v.loss)
+	}
+	return loss
 }
 
 // offer queues f, or drops what has to be dropped. hub.mu is held.
@@ -224,6 +244,13 @@ func (v *viewer) SetBitrate(bitsPerSecond int) {
 	v.hub.mu.Lock()
 	defer v.hub.mu.Unlock()
 	v.bitrate = max(bitsPerSecond, 0)
+}
+
+// SetLoss implements AudioStream.
+func (v *viewer) SetLoss(fraction float64) {
+	v.hub.mu.Lock()
+	defer v.hub.mu.Unlock()
+	v.loss = min(max(fraction, 0), 1)
 }
 
 // Close implements VideoStream and AudioStream.

@@ -121,16 +121,28 @@ func TestHubBitrate(t *testing.T) {
 	one, two := h.add(func(*viewer) {}), h.add(func(*viewer) {})
 	one.SetBitrate(300)
 	two.SetBitrate(200)
-	if b := h.leastBitrate(500); b != 200 {
+	if b := h.sharedBitrate(500); b != 200 {
 		t.Error("the least wish is", b)
 	}
 	h.remove(two, ErrClosed)
 	one.SetBitrate(900)
-	if b := h.leastBitrate(500); b != 500 {
+	if b := h.sharedBitrate(500); b != 500 {
 		t.Error("the limit is", b)
 	}
+	two = h.add(func(*viewer) {})
+	one.SetBitrate(300)
+	two.SetBitrate(50)
+	if b := h.sharedBitrate(500); b != 100 {
+		t.Errorf("two viewers of which one is on a bad line get %d, want 100: a third of what the other can take", b)
+	}
+	h.remove(one, ErrClosed)
+	if b := h.sharedBitrate(500); b != 50 {
+		t.Errorf("the one viewer that is left gets %d, want 50", b)
+	}
+	one = h.add(func(*viewer) {})
+	two.SetBitrate(0)
 	one.SetBitrate(-1)
-	if b := h.leastBitrate(500); b != 500 {
+	if b := h.sharedBitrate(500); b != 500 {
 		t.Error("without a wish:", b)
 	}
 }

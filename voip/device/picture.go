@@ -64,7 +64,7 @@ func (p *vp8Producer) run(ctx context.Context) (err error) {
 			d = at.Sub(last)
 		}
 		last = at
-		if err := enc.setBitrate(max(minVideoBitrate, p.hub.leastBitrate(p.bitrate))); err != nil {
+		if err := enc.setBitrate(max(minVideoBitrate, p.hub.sharedBitrate(p.bitrate))); err != nil {
 			return err
 		}
 		data, key, err := enc.encode(pic, d, p.hub.takeKeyRequest(at))
@@ -108,7 +108,7 @@ func (p *h264Producer) run(ctx context.Context) (err error) {
 	var sets parameterSets
 	bitrate := p.bitrate
 	for {
-		if b := max(minVideoBitrate, p.hub.leastBitrate(p.bitrate)); b != bitrate {
+		if b := max(minVideoBitrate, p.hub.sharedBitrate(p.bitrate)); b != bitrate {
 			bitrate = b
 			p.in.setBitrate(b)
 		}

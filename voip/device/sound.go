@@ -3,6 +3,7 @@ package device
 import (
 	"context"
 	"fmt"
+	"time"
 )
 
 // soundInput is a microphone. next blocks until there is a block of
@@ -21,7 +22,8 @@ type soundProducer struct {
 	opus *opusEncoder // made when first wanted
 	to8k *resampler
 
-	narrow []int16 // the block at hand at g711Rate
+	narrow []int16       // the block at hand at g711Rate
+	quiet  time.Duration // not sent as Opus since the last packet
 }
 
 func (p *soundProducer) run(ctx context.Context) (err error) {
@@ -54,17 +56,26 @@ func (p *soundProducer) run(ctx context.Context) (err error) {
 			if h.empty() {
 				continue
 			}
-			data, err := p.encode(AudioCodec(h.codec), block)
+			data, err := p.encode(h, block)
 			if err != nil {
 				return err
 			}
-			h.publish(EncodedFrame{Data: data, Duration: PacketDuration, Key: true})
+			if data == nil {
+				p.quiet += PacketDuration
+				continue
+			}
+			f := EncodedFrame{Data: data, Duration: PacketDuration, Key: true}
+			if AudioCodec(h.codec) == Opus {
+				f.Duration, p.quiet = f.Duration+p.quiet, 0
+			}
+			h.publish(f)
 		}
 	}
 }
 
-func (p *soundProducer) encode(codec AudioCodec, block []int16) ([]byte, error) {
-	switch codec {
+// encode codes the block for a hub's listeners; nil if it is quiet and need not be sent.
+func (p *soundProducer) encode(h *hub, block []int16) ([]byte, error) {
+	switch codec := AudioCodec(h.codec); codec {
 	case Opus:
 		if p.opus == nil {
 			var err error
@@ -72,13 +83,16 @@ func (p *soundProducer) encode(codec AudioCodec, block []int16) ([]byte, error) 
 				return nil, err
 			}
 		}
+		if err := p.opus.setLoss(h.mostLoss()); err != nil {
+			return nil, err
+		}
 		return p.opus.encode(block)
 	case PCMU:
 		return encodeG711(p.narrow, encodeULaw), nil
 	case PCMA:
 		return encodeG711(p.narrow, encodeALaw), nil
 	}
-	return nil, fmt.Errorf("%w: %q", ErrUnsupported, codec)
+	return nil, fmt.Errorf("%w: %q", ErrUnsupported, h.codec)
 }
 
 func encodeG711(pcm []int16, encode func(int16) byte) []byte {

@@ -1,19 +1,10 @@
 package device
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"time"
-
-	"github.com/pion/opus"
-)
-
-// Bounds of what a caller may send in one packet.
-const (
-	maxPayload = 1500 // bytes: what fits an Ethernet frame
-	// maxPacketSamples is the longest Opus packet: 120 ms. spec: RFC 6716 section 2.1.4
-	maxPacketSamples = soundRate * 120 / 1000
-	g711Rate         = 8000
 )
 
 // player is a loudspeaker that takes blocks of sound at soundRate. play never
@@ -23,106 +14,113 @@ type player interface {
 	close() error
 }
 
+// maxCatchUp is how much a speaker plays at once after it was kept waiting; what is beyond
+// it is left out.
+const maxCatchUp = 200 * time.Millisecond
+
 // speaker implements Speaker. Without a player it only measures.
 type speaker struct {
 	now    func() time.Time
 	player player
 	done   func()            // told once when the speaker is closed
 	heard  func(pcm []int16) // told what is played; may be nil
+	quit   context.CancelFunc
+	ended  chan struct{} // closed when run has ended; nil if it was never begun
 
-	mu     sync.Mutex
-	closed bool
-	opus   *opus.Decoder
-	from8k *resampler
-	pcm    []int16 // the last packet, at soundRate
-	narrow []int16 // the last G.711 packet, at g711Rate
-	sound  loudness
-	meter  Meter
+	mu      sync.Mutex
+	closed  bool
+	playout playout
+	dropped uint64 // blocks that the player did not take
+	at      time.Time
+	sound   loudness
 }
 
 func newSpeaker(now func() time.Time, p player, done func()) *speaker {
 	return &speaker{now: now, player: p, done: done}
 }
 
-// Write implements Speaker.
-func (s *speaker) Write(codec AudioCodec, payload []byte) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return ErrClosed
-	}
-	pcm, err := s.decode(codec, payload)
+// begin has spawn run the speaker.
+func (s *speaker) begin(ctx context.Context, spawn func(context.Context, func(context.Context)) error) error {
+	own, quit := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	err := spawn(ctx, func(ctx context.Context) {
+		defer close(ended)
+		stop := context.AfterFunc(ctx, quit)
+		defer stop()
+		s.run(own)
+	})
 	if err != nil {
-		s.meter.Failed++
+		quit()
 		return err
 	}
-	s.meter.Packets++
-	s.meter.At = s.now()
-	s.sound.add(pcm)
-	if s.player == nil {
-		return nil
-	}
-	if s.heard != nil {
-		s.heard(pcm)
-	}
-	if !s.player.play(pcm) {
-		s.meter.Dropped++
-	}
+	s.quit, s.ended = quit, ended
 	return nil
 }
 
-// decode returns the sound of one packet at soundRate, valid until the next call.
-func (s *speaker) decode(codec AudioCodec, payload []byte) ([]int16, error) {
-	if len(payload) == 0 || len(payload) > maxPayload {
-		return nil, fmt.Errorf("device: audio packet of %d bytes", len(payload))
+// run plays a block every PacketDuration until ctx ends.
+func (s *speaker) run(ctx context.Context) {
+	due := s.now()
+	wake := time.NewTimer(0)
+	defer wake.Stop()
+	for {
+		select {
+		case <-wake.C:
+		case <-ctx.Done():
+			return
+		}
+		now := s.now()
+		if d := now.Sub(due); d > maxCatchUp || d < -maxCatchUp {
+			due = now // the machine stood still, or its clock was set
+		}
+		for ; !due.After(now); due = due.Add(PacketDuration) {
+			s.tick(due)
+		}
+		wake.Reset(due.Sub(now))
 	}
-	switch codec {
-	case Opus:
-		return s.decodeOpus(payload)
-	case PCMU:
-		return s.decodeG711(payload, decodeULaw), nil
-	case PCMA:
-		return s.decodeG711(payload, decodeALaw), nil
-	}
-	return nil, fmt.Errorf("%w: %q", ErrUnsupported, codec)
 }
 
-func (s *speaker) decodeG711(payload []byte, decode func(byte) int16) []int16 {
-	if s.from8k == nil {
-		s.from8k = newResampler(g711Rate, soundRate)
+// tick plays what is to be played at a time.
+func (s *speaker) tick(at time.Time) {
+	s.mu.Lock()
+	block := s.playout.tick(at)
+	if block == nil {
+		s.sound.add(make([]int16, blockSamples))
+		s.mu.Unlock()
+		return
 	}
-	s.narrow = s.narrow[:0]
-	for _, b := range payload {
-		s.narrow = append(s.narrow, decode(b))
+	s.sound.add(block)
+	s.mu.Unlock()
+	// Only tick changes block.
+	if s.player == nil {
+		return
 	}
-	s.pcm = s.from8k.process(s.pcm[:0], s.narrow)
-	return s.pcm
+	if s.heard != nil {
+		s.heard(block)
+	}
+	if !s.player.play(block) {
+		s.mu.Lock()
+		s.dropped++
+		s.mu.Unlock()
+	}
 }
 
-// decodeOpus decodes one packet. The decoder is another's parser of bytes from
-// the network: if it panics the packet is lost and the decoder replaced, not the call.
-func (s *speaker) decodeOpus(payload []byte) (pcm []int16, err error) {
-	if s.opus == nil {
-		d, err := opus.NewDecoderWithOutput(soundRate, 1)
-		if err != nil {
-			return nil, fmt.Errorf("device: Opus decoder: %w", err)
-		}
-		s.opus = &d
+// Write implements Speaker.
+func (s *speaker) Write(p AudioPacket) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.closed:
+		return ErrClosed
+	case len(p.Payload) == 0 || len(p.Payload) > maxPayload:
+		s.playout.failed++
+		return fmt.Errorf("device: audio packet of %d bytes", len(p.Payload))
+	case p.Codec != Opus && p.Codec != PCMU && p.Codec != PCMA:
+		s.playout.failed++
+		return fmt.Errorf("%w: %q", ErrUnsupported, p.Codec)
 	}
-	defer func() {
-		if r := recover(); r != nil {
-			s.opus = nil
-			pcm, err = nil, fmt.Errorf("device: Opus packet broke the decoder: %v", r)
-		}
-	}()
-	if cap(s.pcm) < maxPacketSamples {
-		s.pcm = make([]int16, maxPacketSamples)
-	}
-	n, err := s.opus.DecodeToInt16(payload, s.pcm[:maxPacketSamples])
-	if err != nil {
-		return nil, fmt.Errorf("device: Opus packet: %w", err)
-	}
-	return s.pcm[:n], nil
+	s.at = s.now()
+	s.playout.put(p, s.at)
+	return nil
 }
 
 // Level implements Speaker.
@@ -135,19 +133,30 @@ func (s *speaker) Level() (float64, time.Time) {
 func (s *speaker) Meter() Meter {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	m := s.meter
-	m.Level, m.ToneHz = s.sound.level(), s.sound.toneHz()
-	return m
+	p := &s.playout
+	c := p.jitter.counts
+	return Meter{
+		Level: s.sound.level(), ToneHz: s.sound.toneHz(), At: s.at,
+		Packets: p.packets, Failed: p.failed, Lost: c.lost, Recovered: c.recovered,
+		Dropped: c.late + c.twice + c.overflow + s.dropped, Concealed: p.made,
+		Delay: time.Duration(p.jitter.delay) * time.Second / soundRate,
+	}
 }
 
 // Close implements Speaker.
 func (s *speaker) Close() error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.closed {
+		s.mu.Unlock()
 		return nil
 	}
 	s.closed = true
+	s.mu.Unlock()
+	if s.ended != nil {
+		s.quit()
+		<-s.ended
+	}
+	s.playout.close()
 	var err error
 	if s.player != nil {
 		err = s.player.close()
