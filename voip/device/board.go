@@ -44,6 +44,9 @@ type Board struct {
 	playing  player // an exclusive loudspeaker that is open; nil if it is not
 	players  int    // who plays on it
 
+	memory     memory // guarded by mu
+	recordings int    // films that are being made; guarded by mu
+
 	liveMu sync.Mutex // held while Config.Live is told
 	live   int        // sources that run
 }
