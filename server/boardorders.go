@@ -160,6 +160,18 @@ func (d boardDevices) Snapshot(ctx context.Context) (agent.Picture, error) {
 	return agent.Picture{JPEG: data, Width: width, Height: height}, err
 }
 
+// Record implements agent.Devices.
+func (d boardDevices) Record(ctx context.Context, length time.Duration) (agent.Film, error) {
+	f, err := d.Board.Record(ctx, length)
+	switch {
+	case errors.Is(err, device.ErrUnsupported):
+		err = errors.New("there is neither a camera nor a microphone of which this board can make one (the program without C has no VP8 and no Opus)")
+	case errors.Is(err, device.ErrBusy):
+		err = errors.New("I am making others already, or the camera is in use in another way")
+	}
+	return agent.Film{Data: f.Data, Type: f.Type, Ending: f.Ending, Width: f.Width, Height: f.Height, Length: f.Length}, err
+}
+
 // OpenSound implements agent.Devices.
 func (d boardDevices) OpenSound(ctx context.Context) (agent.SoundStream, error) {
 	s, err := d.Board.OpenSound(ctx)

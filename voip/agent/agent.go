@@ -62,6 +62,7 @@ type Agent struct {
 	door    doorGuard
 	asked   map[askedKey]time.Time // who has to confirm that the door is opened, and until when
 	faults  map[string]bool        // senses that have failed, by name
+	filming bool                   // the clip of an alert is being made
 
 	mu     sync.Mutex
 	status []CallStatus // as of the last look

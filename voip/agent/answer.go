@@ -56,14 +56,20 @@ func (a *Agent) answerByItself(ctx context.Context, c *activeCall, rule AnswerRu
 		return
 	}
 	c.auto, c.rule = true, rule
-	if a.Settings.Current().PrivacyTone && a.Devices != nil {
-		a.helpers.Go(func() {
-			if err := a.Devices.Chime(ctx); err != nil && ctx.Err() == nil {
-				a.Log.Warn("the privacy tone could not be played", "error", err)
-			}
-		})
-	}
+	a.privacyTone(ctx)
 	a.step(ctx, c, call.Accept{})
+}
+
+// privacyTone lets whoever is near the board hear that they are seen or heard.
+func (a *Agent) privacyTone(ctx context.Context) {
+	if !a.Settings.Current().PrivacyTone || a.Devices == nil {
+		return
+	}
+	a.helpers.Go(func() {
+		if err := a.Devices.Chime(ctx); err != nil && ctx.Err() == nil {
+			a.Log.Warn("the privacy tone could not be played", "error", err)
+		}
+	})
 }
 
 // announce writes into the control room who looks in, so that it can be read later.

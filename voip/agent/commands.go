@@ -24,6 +24,7 @@ func commands() []command {
 	return []command{
 		{"status", "I tell how I am", func(a *Agent, ctx context.Context, e Event, _ string) { a.say(ctx, e.Room, a.statusText()) }},
 		{"snapshot", "I send a picture", (*Agent).commandSnapshot},
+		{"clip", "I send a short film; \"clip 20s\" says how long", (*Agent).commandClip},
 		{"listen", "I explain how to listen in", (*Agent).commandListen},
 		{"hang up", "I end our call", func(a *Agent, ctx context.Context, e Event, _ string) { a.say(ctx, e.Room, a.hangUpIn(ctx, e.Room)) }},
 		{"quiet", "with a time such as \"quiet 2h\": I neither ring nor answer by myself; \"quiet off\" ends it", (*Agent).commandQuiet},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"image"
 	"slices"
 	"strings"
@@ -25,6 +26,41 @@ type senses struct {
 	sounds   chan []int16 // closed: the microphone fails
 	pictures chan *image.YCbCr
 	opened   int // streams that are open
+
+	film       Film
+	noFilm     error
+	recorded   []time.Duration
+	remembered []string // what Remember was told, and that it ended
+}
+
+func (s *senses) Record(ctx context.Context, length time.Duration) (Film, error) {
+	s.mu.Lock()
+	s.recorded = append(s.recorded, length)
+	film, err := s.film, s.noFilm
+	s.mu.Unlock()
+	if err != nil {
+		return Film{}, err
+	}
+	over := time.NewTimer(length)
+	defer over.Stop()
+	select {
+	case <-over.C:
+		return film, nil
+	case <-ctx.Done():
+		return Film{}, ctx.Err()
+	}
+}
+
+func (s *senses) Remember(ctx context.Context, picture, sound bool, keep time.Duration) error {
+	note := func(text string) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.remembered = append(s.remembered, text)
+	}
+	note(fmt.Sprintf("picture %t sound %t %s", picture, sound, keep))
+	defer note("over")
+	<-ctx.Done()
+	return ctx.Err()
 }
 
 func (s *senses) Snapshot(context.Context) (Picture, error) {
@@ -103,7 +139,7 @@ func equipped(t *testing.T, test func(h *house, s *senses, a *Agent), pairs ...s
 	var s *senses
 	board(t, func(c *Config) {
 		with(t, pairs...)(c)
-		s = &senses{sounds: make(chan []int16), pictures: make(chan *image.YCbCr)}
+		s = &senses{sounds: make(chan []int16), pictures: make(chan *image.YCbCr), noFilm: errors.New("there is no film")}
 		c.Devices, c.Door = s, s
 	}, func(h *house, _ *media, a *Agent) { test(h, s, a) })
 	if s.opened != 0 {

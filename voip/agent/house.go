@@ -47,6 +47,12 @@ type Devices interface {
 	// OpenSound and OpenPictures listen and watch for alerts.
 	OpenSound(ctx context.Context) (SoundStream, error)
 	OpenPictures(ctx context.Context) (PictureStream, error)
+	// Record makes a film of picture and sound from now on for a while, with what is
+	// remembered from before.
+	Record(ctx context.Context, length time.Duration) (Film, error)
+	// Remember keeps the last moments of the picture, of the sound or of both, until ctx
+	// ends or a device fails.
+	Remember(ctx context.Context, picture, sound bool, keep time.Duration) error
 	// SetDucking turns the microphone down while the loudspeaker plays, or not.
 	SetDucking(on bool)
 }
@@ -55,6 +61,15 @@ type Devices interface {
 type Picture struct {
 	JPEG          []byte
 	Width, Height int
+}
+
+// Film is a short film as a file, or only its sound.
+type Film struct {
+	Data          []byte
+	Type          string // MIME type
+	Ending        string // of its file's name, with the dot
+	Width, Height int    // in pixels; 0: it has no pictures
+	Length        time.Duration
 }
 
 // SoundStream is the sound of the board's microphone, mono at alert.SoundRate.

@@ -39,7 +39,12 @@ type Settings struct {
 	MotionAlert bool
 	MotionShare float64 // of the picture, in percent
 	MotionMask  []alert.Rect
+	AlertClip   bool // a clip follows an alert
 	FaultAlert  bool // when camera or microphone die and come back
+
+	ClipLength time.Duration // where nothing else is said
+	ClipMax    time.Duration
+	ClipBefore time.Duration // what a clip shows of the time before it was wanted, while alerts are on
 
 	Ducking bool // the microphone is turned down while the loudspeaker plays
 }
@@ -68,6 +73,9 @@ const (
 	maxDoorCode    = 12
 	maxMasks       = 16
 	maxHours       = 8
+	minClip        = time.Second
+	maxClip        = 2 * time.Minute
+	maxClipBefore  = 30 * time.Second
 )
 
 // DefaultSettings are in force where nothing else was set; after is how long a call rings.
@@ -77,6 +85,7 @@ func DefaultSettings(after time.Duration) Settings {
 		AutoAnswer: []AnswerRule{{After: after, Audio: true, Video: true}}, PrivacyTone: true,
 		DoorPulse: 3 * time.Second, DoorConfirm: true,
 		AlertPause: 2 * time.Minute, SoundLevel: -40, SoundAttack: time.Second, MotionShare: 2, FaultAlert: true, Ducking: true,
+		AlertClip: true, ClipLength: 10 * time.Second, ClipMax: time.Minute, ClipBefore: 5 * time.Second,
 	}
 }
 

@@ -53,6 +53,10 @@ func settings() []setting {
 		onOff("motion_alert", "on: tell of what moves in the picture", func(s *Settings) *bool { return &s.MotionAlert }),
 		number("motion_share", "how much of the picture has to change, in percent", 0.1, 80, func(s *Settings) *float64 { return &s.MotionShare }),
 		{name: "motion_mask", help: "parts of the picture that are not looked at, in percent: \"left,top,right,bottom; …\"", parse: parseMask, show: showMask},
+		onOff("alert_clip", "on: a clip follows an alert", func(s *Settings) *bool { return &s.AlertClip }),
+		length("clip_length", "how long a clip is where nothing else is said", minClip, maxClip, func(s *Settings) *time.Duration { return &s.ClipLength }),
+		length("clip_max", "how long a clip may be that somebody asks for", minClip, maxClip, func(s *Settings) *time.Duration { return &s.ClipMax }),
+		length("clip_before", "how much of the time before an alert its clip shows; more than 0s keeps the encoder running while alerts are on", 0, maxClipBefore, func(s *Settings) *time.Duration { return &s.ClipBefore }),
 		onOff("fault_alert", "on: tell when camera or microphone die and come back", func(s *Settings) *bool { return &s.FaultAlert }),
 		onOff("ducking", "on: the microphone is turned down while the loudspeaker plays, against echo", func(s *Settings) *bool { return &s.Ducking }),
 	}

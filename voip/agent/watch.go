@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"porchlight/server/matrix"
 	"porchlight/voip/alert"
 )
 
@@ -39,6 +40,7 @@ func (a *Agent) watch(ctx context.Context) {
 	} {
 		a.helpers.Go(func() { a.attend(ctx, s) })
 	}
+	a.helpers.Go(func() { a.remember(ctx) })
 }
 
 // attend keeps a sense in use while the settings want it, with the settings of the day.
@@ -47,36 +49,18 @@ func (a *Agent) attend(ctx context.Context, s sense) {
 		changed, settings := a.Settings.Changed(), a.Settings.Current()
 		a.Devices.SetDucking(settings.Ducking)
 		if !s.wanted(settings) {
-			select {
-			case <-changed:
-			case <-ctx.Done():
-			}
+			a.pause(ctx, changed, 0)
 			continue
 		}
-		during, cancel := context.WithCancel(ctx)
-		stop := make(chan struct{})
-		a.helpers.Go(func() {
-			defer cancel()
-			select {
-			case <-changed:
-			case <-stop:
-			}
-		})
+		during, cancel := a.until(ctx, changed)
 		err := s.use(during, settings, func() { a.sensed(ctx, s.name, nil) })
 		failed := err != nil && during.Err() == nil
-		close(stop)
+		cancel()
 		if !failed {
 			continue
 		}
 		a.sensed(ctx, s.name, err)
-		again := time.NewTimer(senseRetry)
-		select {
-		case <-again.C:
-		case <-changed:
-			again.Stop()
-		case <-ctx.Done():
-			again.Stop()
-		}
+		a.pause(ctx, changed, senseRetry)
 	}
 }
 
@@ -101,6 +85,17 @@ func (a *Agent) sensed(ctx context.Context, name string, err error) {
 
 // alarm tells all people who are to be told, with a picture if there is one.
 func (a *Agent) alarm(ctx context.Context, text string, picture *posted) {
+	for _, room := range a.alertRooms(ctx) {
+		if picture != nil {
+			a.post(ctx, room, *picture, text)
+			continue
+		}
+		a.say(ctx, room, text)
+	}
+}
+
+// alertRooms are the rooms in which the people are told who are to be told of alerts.
+func (a *Agent) alertRooms(ctx context.Context) (rooms []matrix.RoomID) {
 	people := a.Settings.Current().AlertPeople
 	if len(people) == 0 {
 		people = a.ringPeople(ctx)
@@ -111,28 +106,33 @@ func (a *Agent) alarm(ctx context.Context, text string, picture *posted) {
 			a.Log.Error("somebody cannot be told of an alert", "user", user, "error", err)
 			continue
 		}
-		if picture != nil {
-			a.post(ctx, room, *picture, text)
-			continue
-		}
-		a.say(ctx, room, text)
+		rooms = append(rooms, room)
 	}
+	return rooms
 }
 
-// raise sends an alert with a picture, or without one if none can be had.
+// raise sends an alert with a picture, or without one if none can be had. A clip follows
+// when it is over, so that nobody has to wait for it.
 func (a *Agent) raise(ctx context.Context, text string) {
 	if settings := a.Settings.Current(); !settings.alerts(a.Now()) {
 		return
 	}
 	text += " at " + a.Now().Format("15:04:05") + "."
 	a.Log.Info("an alert", "text", text)
+	var picture *posted // Run's own
 	a.aside(ctx, func(ctx context.Context) func(context.Context) {
 		p, err := a.snapshot(ctx)
 		if err != nil {
 			a.Log.Info("an alert goes out without a picture", "error", err)
 		}
-		return func(ctx context.Context) { a.alarm(ctx, text, p) }
+		return func(ctx context.Context) {
+			picture = p
+			a.alarm(ctx, text, p)
+		}
 	})
+	if a.Settings.Current().AlertClip {
+		a.alertClip(ctx, text, func() *posted { return picture })
+	}
 }
 
 // listenForCries listens until the microphone fails.

@@ -50,7 +50,7 @@ type Film struct {
 type File struct {
 	Data          []byte
 	Type          string // MIME type
-	Name          string // the ending of its name, with the dot
+	Ending        string // of its name, with the dot
 	Width, Height int    // in pixels; 0 without pictures
 	Length        time.Duration
 }

@@ -31,7 +31,7 @@ type mp4Track struct {
 // Where the sound begins late, the times of its frames say so.
 // spec: ISO/IEC 14496-12, 14496-15; Opus in ISO base media files
 func (f Film) mp4() (File, error) {
-	out := File{Type: "video/mp4", Name: ".mp4", Length: f.Length}
+	out := File{Type: "video/mp4", Ending: ".mp4", Length: f.Length}
 	video := &mp4Track{id: videoTrack, ticks: videoTicks}
 	var sps, pps []byte
 	for _, x := range f.Video {

@@ -32,7 +32,7 @@ var segmentID = []byte{0x18, 0x53, 0x80, 0x67}
 // webm makes a WebM file with its index in front, so that it can be played while it loads.
 // spec: RFC 9559, WebM container guidelines
 func (f Film) webm() (File, error) {
-	out := File{Type: "audio/webm", Name: ".webm", Length: f.Length}
+	out := File{Type: "audio/webm", Ending: ".webm", Length: f.Length}
 	if len(f.Video) > 0 {
 		out.Type = "video/webm"
 		var err error
