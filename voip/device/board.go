@@ -37,7 +37,8 @@ type Board struct {
 	closed chan struct{}                  // closed when Run has ended or Close was called
 	once   sync.Once
 
-	duck ducker
+	duck  ducker
+	floor floor
 
 	mu       sync.Mutex
 	speaking bool   // an exclusive loudspeaker plays a caller
@@ -57,7 +58,7 @@ func New(cfg Config) (*Board, error) {
 	if err := cfg.complete(); err != nil {
 		return nil, err
 	}
-	b := &Board{cfg: cfg, duck: ducker{now: cfg.Now}, jobs: make(chan func(context.Context)), closed: make(chan struct{})}
+	b := &Board{cfg: cfg, duck: ducker{now: cfg.Now}, floor: floor{now: cfg.Now}, jobs: make(chan func(context.Context)), closed: make(chan struct{})}
 	for _, find := range []func() error{b.findCamera, b.findMicrophone, b.findLoudspeaker} {
 		if err := find(); err != nil {
 			return nil, err
@@ -233,7 +234,7 @@ func (b *Board) OpenSpeaker(ctx context.Context) (Speaker, error) {
 		return nil, err
 	}
 	b.speaking = true
-	s := newSpeaker(b.cfg.Now, p, func() {
+	s := newSpeaker(b.cfg.Now, voice{p, &b.floor}, func() {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		b.speaking = false
@@ -253,7 +254,11 @@ func (b *Board) borrowPlayer(ctx context.Context) (player, error) {
 		b.playing = p
 	}
 	b.players++
-	return borrowed{b.playing, b.returnPlayer}, nil
+	p := borrowed{b.playing, b.returnPlayer}
+	if waits, ok := b.playing.(pacer); ok {
+		return paced{p, waits}, nil
+	}
+	return p, nil
 }
 
 // returnPlayer closes the loudspeaker after the last who played on it.
@@ -275,6 +280,12 @@ type borrowed struct {
 }
 
 func (p borrowed) close() error { return p.giveBack() }
+
+// paced is a borrowed player that can wait.
+type paced struct {
+	borrowed
+	pacer
+}
 
 // countLive follows how many sources run.
 func (b *Board) countLive(change int) {

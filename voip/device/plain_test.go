@@ -156,7 +156,7 @@ func (r *record) close() error {
 func TestChime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var opened []*record
-		b := &Board{cfg: Config{Now: time.Now}, closed: make(chan struct{}), duck: ducker{now: time.Now}}
+		b := &Board{cfg: Config{Now: time.Now}, closed: make(chan struct{}), duck: ducker{now: time.Now}, floor: floor{now: time.Now}}
 		b.speaker = func(context.Context) (player, error) {
 			opened = append(opened, &record{})
 			return opened[len(opened)-1], nil
