@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"slices"
+	"strings"
 	"time"
 
 	"porchlight/kv"
@@ -214,6 +216,33 @@ func (h *boardHouse) Upload(ctx context.Context, contentType, name string, data 
 		return "", err
 	}
 	return item.URI(), nil
+}
+
+// Content implements agent.House.
+func (h *boardHouse) Content(ctx context.Context, uri string) (content io.Reader, err error) {
+	name, id, ok := strings.Cut(strings.TrimPrefix(uri, "mxc://"), "/")
+	if !ok {
+		return nil, matrix.InvalidParam("this is no address of the content repository: " + uri)
+	}
+	err = h.s.DB.View(ctx, func(tx *kv.ReadTx) error {
+		item, err := h.s.Media.Item(tx, matrix.ServerName(name), id)
+		content = h.s.Media.Open(item)
+		return err
+	})
+	return content, err
+}
+
+// Event implements agent.House.
+func (h *boardHouse) Event(ctx context.Context, room matrix.RoomID, id matrix.EventID) (e agent.Event, found bool, err error) {
+	err = h.s.DB.View(ctx, func(tx *kv.ReadTx) error {
+		full, ok := h.s.Rooms.Event(tx, id)
+		if !ok || full.Room != room || !h.s.Rooms.Visible(tx, h.s.BoardUser(), full) {
+			return nil
+		}
+		e, found = agent.Event{Room: full.Room, Sender: full.Sender, Type: full.Type, StateKey: full.StateKey, Content: full.Content}, true
+		return nil
+	})
+	return e, found, err
 }
 
 // MayCall implements agent.House: those on the list, or the owner where there is none.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"porchlight/server/matrix"
@@ -63,6 +64,9 @@ type Agent struct {
 	asked   map[askedKey]time.Time // who has to confirm that the door is opened, and until when
 	faults  map[string]bool        // senses that have failed, by name
 	filming bool                   // the clip of an alert is being made
+	playing *lullaby               // nil: nothing
+	sounds  map[matrix.RoomID]sound
+	singing atomic.Bool // something is playing; for those who listen
 
 	mu     sync.Mutex
 	status []CallStatus // as of the last look
@@ -101,7 +105,7 @@ func New(c Config) *Agent {
 	}
 	return &Agent{
 		Config: c, reports: make(chan report, maxReports), jobs: make(chan func(context.Context), maxJobs),
-		calls: map[callKey]*activeCall{}, live: map[callKey]Session{}, asked: map[askedKey]time.Time{}, faults: map[string]bool{},
+		calls: map[callKey]*activeCall{}, live: map[callKey]Session{}, asked: map[askedKey]time.Time{}, faults: map[string]bool{}, sounds: map[matrix.RoomID]sound{},
 	}
 }
 

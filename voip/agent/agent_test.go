@@ -36,6 +36,7 @@ type house struct {
 	allowed map[matrix.UserID]bool
 	uploads int
 	noDoor  error // DirectRoom's
+	events  map[matrix.EventID]Event
 }
 
 func newHouse() *house {
@@ -114,6 +115,20 @@ func (h *house) Upload(_ context.Context, contentType, _ string, data []byte) (s
 	}
 	h.uploads++
 	return fmt.Sprintf("mxc://h/%d", h.uploads), nil
+}
+
+func (h *house) Content(_ context.Context, uri string) (io.Reader, error) {
+	if !strings.HasPrefix(uri, "mxc://h/") {
+		return nil, matrix.NotFound("there is no such media here")
+	}
+	return strings.NewReader(uri), nil
+}
+
+func (h *house) Event(_ context.Context, room matrix.RoomID, id matrix.EventID) (Event, bool, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	e, ok := h.events[id]
+	return e, ok && e.Room == room, nil
 }
 
 // words is the bodies of the messages that the board has sent, with their rooms; events

@@ -26,6 +26,7 @@ func commands() []command {
 		{"snapshot", "I send a picture", (*Agent).commandSnapshot},
 		{"clip", "I send a short film; \"clip 20s\" says how long", (*Agent).commandClip},
 		{"listen", "I explain how to listen in", (*Agent).commandListen},
+		{"lullaby", "I play a song or noise: \"lullaby\", \"lullaby moon for 30m\", \"lullaby rain loop\"; also \"lullaby stop\", \"list\", \"volume 40\", \"add moon\" behind a sound file, \"remove moon\"", (*Agent).commandLullaby},
 		{"hang up", "I end our call", func(a *Agent, ctx context.Context, e Event, _ string) { a.say(ctx, e.Room, a.hangUpIn(ctx, e.Room)) }},
 		{"quiet", "with a time such as \"quiet 2h\": I neither ring nor answer by myself; \"quiet off\" ends it", (*Agent).commandQuiet},
 		{"open", "I open the door, if there is one", (*Agent).commandOpen},
@@ -38,19 +39,25 @@ func commands() []command {
 // only, never a notice, so that two robots do not talk for ever.
 func (a *Agent) message(ctx context.Context, e Event) {
 	var m struct {
-		Type string `json:"msgtype"`
-		Body string `json:"body"`
-		// Relates is set on edits and the like, which are no new words.
-		Relates json.RawMessage `json:"m.relates_to"`
+		sound
+		Relates struct {
+			Type string `json:"rel_type"` // set on edits and the like, which are no new words
+		} `json:"m.relates_to"`
 	}
-	if json.Unmarshal(e.Content, &m) != nil || m.Type != "m.text" || m.Relates != nil || !a.mayCommand(ctx, e.Sender) {
+	if json.Unmarshal(e.Content, &m) != nil || m.Type == "m.notice" || m.Relates.Type != "" && m.Relates.Type != "m.thread" || !a.mayCommand(ctx, e.Sender) {
 		return
 	}
 	joined, err := a.House.Joined(ctx, e.Room)
 	if err != nil || len(joined) != 2 {
 		return
 	}
-	text := strings.ToLower(strings.Join(strings.Fields(m.Body), " "))
+	if m.isSound() {
+		a.heard(ctx, e, m.sound)
+	}
+	if m.Type != "m.text" {
+		return
+	}
+	text := strings.ToLower(strings.Join(strings.Fields(withoutQuote(e.Content, m.Body)), " "))
 	for _, c := range commands() {
 		if rest, ok := strings.CutPrefix(text, c.word); ok && (rest == "" || rest[0] == ' ') {
 			c.do(a, ctx, e, strings.TrimSpace(rest))
@@ -58,6 +65,15 @@ func (a *Agent) message(ctx context.Context, e Event) {
 		}
 	}
 	a.say(ctx, e.Room, "I did not understand that. Write \"help\" to see what I can do, or call me.")
+}
+
+// withoutQuote takes off what older clients quote of the message that they reply to.
+// spec: fallbacks for rich replies, until v1.13
+func withoutQuote(content json.RawMessage, body string) string {
+	for repliesTo(content) != "" && strings.HasPrefix(body, "> ") {
+		_, body, _ = strings.Cut(body, "\n")
+	}
+	return body
 }
 
 // mayCommand says whether the board does what this user writes.

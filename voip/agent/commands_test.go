@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"image"
+	"io"
 	"slices"
 	"strings"
 	"sync"
@@ -31,6 +32,53 @@ type senses struct {
 	noFilm     error
 	recorded   []time.Duration
 	remembered []string // what Remember was told, and that it ended
+	played     []string // what Play was told, and that it ended
+	noPlay     error
+}
+
+func (s *senses) CheckSong(r io.Reader) error {
+	text, err := io.ReadAll(r)
+	if strings.Contains(string(text), "mp3") {
+		err = errors.New("it is MP3")
+	}
+	return err
+}
+
+func (s *senses) Play(ctx context.Context, t Tune) error {
+	what := t.Noise
+	if t.Open != nil {
+		r, err := t.Open(ctx)
+		if err != nil {
+			return err
+		}
+		text, err := io.ReadAll(r)
+		if err != nil {
+			return err
+		}
+		what = string(text)
+	}
+	note := func(text string) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.played = append(s.played, text)
+	}
+	note(fmt.Sprintf("%s loop %t for %s at %g", what, t.Loop, t.For, t.Volume()))
+	defer note("over")
+	if s.noPlay != nil {
+		return s.noPlay
+	}
+	over := (<-chan time.Time)(nil)
+	if t.For > 0 {
+		timer := time.NewTimer(t.For)
+		defer timer.Stop()
+		over = timer.C
+	}
+	select {
+	case <-over:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func (s *senses) Record(ctx context.Context, length time.Duration) (Film, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"image"
+	"io"
 	"time"
 
 	"porchlight/server/matrix"
@@ -36,6 +37,10 @@ type House interface {
 	// Upload keeps a picture or the like in the content repository, as the board's, and
 	// returns its URI.
 	Upload(ctx context.Context, contentType, name string, data []byte) (uri string, err error)
+	// Content reads what is in the content repository.
+	Content(ctx context.Context, uri string) (io.Reader, error)
+	// Event finds an event of a room that the board's user is in.
+	Event(ctx context.Context, room matrix.RoomID, id matrix.EventID) (e Event, found bool, err error)
 }
 
 // Devices are the board's senses and its voice, apart from calls.
@@ -53,6 +58,10 @@ type Devices interface {
 	// Remember keeps the last moments of the picture, of the sound or of both, until ctx
 	// ends or a device fails.
 	Remember(ctx context.Context, picture, sound bool, keep time.Duration) error
+	// CheckSong says whether a file can be played; the error is a sentence.
+	CheckSong(r io.Reader) error
+	// Play plays a tune until it is over or ctx ends. It gives way to callers' voices.
+	Play(ctx context.Context, t Tune) error
 	// SetDucking turns the microphone down while the loudspeaker plays, or not.
 	SetDucking(on bool)
 }
@@ -70,6 +79,16 @@ type Film struct {
 	Ending        string // of its file's name, with the dot
 	Width, Height int    // in pixels; 0: it has no pictures
 	Length        time.Duration
+}
+
+// Tune is what is to be played, and how.
+type Tune struct {
+	Noise  string                                       // a kind of noise, or else
+	Open   func(ctx context.Context) (io.Reader, error) // begins a file anew
+	Loop   bool
+	For    time.Duration // 0: until it is over
+	Fade   time.Duration
+	Volume func() float64 // from 0 to 1; asked again and again
 }
 
 // SoundStream is the sound of the board's microphone, mono at alert.SoundRate.

@@ -46,6 +46,11 @@ type Settings struct {
 	ClipMax    time.Duration
 	ClipBefore time.Duration // what a clip shows of the time before it was wanted, while alerts are on
 
+	Lullaby       string        // what is played where nothing else is said: a kind of noise, or a song's name
+	LullabyVolume float64       // percent
+	LullabyFor    time.Duration // where nothing else is said
+	LullabyFade   time.Duration
+
 	Ducking bool // the microphone is turned down while the loudspeaker plays
 }
 
@@ -86,6 +91,7 @@ func DefaultSettings(after time.Duration) Settings {
 		DoorPulse: 3 * time.Second, DoorConfirm: true,
 		AlertPause: 2 * time.Minute, SoundLevel: -40, SoundAttack: time.Second, MotionShare: 2, FaultAlert: true, Ducking: true,
 		AlertClip: true, ClipLength: 10 * time.Second, ClipMax: time.Minute, ClipBefore: 5 * time.Second,
+		Lullaby: "pink", LullabyVolume: 30, LullabyFor: 30 * time.Minute, LullabyFade: 20 * time.Second,
 	}
 }
 

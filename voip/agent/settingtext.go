@@ -2,6 +2,7 @@ package agent
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -57,6 +58,10 @@ func settings() []setting {
 		length("clip_length", "how long a clip is where nothing else is said", minClip, maxClip, func(s *Settings) *time.Duration { return &s.ClipLength }),
 		length("clip_max", "how long a clip may be that somebody asks for", minClip, maxClip, func(s *Settings) *time.Duration { return &s.ClipMax }),
 		length("clip_before", "how much of the time before an alert its clip shows; more than 0s keeps the encoder running while alerts are on", 0, maxClipBefore, func(s *Settings) *time.Duration { return &s.ClipBefore }),
+		{name: "lullaby", help: "what \"lullaby\" alone plays: white, pink or brown noise, or the name of a song", parse: parseSong, show: func(s *Settings) string { return s.Lullaby }},
+		number("lullaby_volume", "how loud songs and noise are, from 0 to 100", 0, 100, func(s *Settings) *float64 { return &s.LullabyVolume }),
+		length("lullaby_for", "how long noise is played, and songs that are repeated, where nothing else is said", minLullaby, maxLullaby, func(s *Settings) *time.Duration { return &s.LullabyFor }),
+		length("lullaby_fade", "how long songs and noise take to go when their time is over", 0, 10*time.Minute, func(s *Settings) *time.Duration { return &s.LullabyFade }),
 		onOff("fault_alert", "on: tell when camera or microphone die and come back", func(s *Settings) *bool { return &s.FaultAlert }),
 		onOff("ducking", "on: the microphone is turned down while the loudspeaker plays, against echo", func(s *Settings) *bool { return &s.Ducking }),
 	}
@@ -293,6 +298,16 @@ func parseDoorCode(s *Settings, text string) error {
 		return fmt.Errorf("a code is %d to %d digits", minDoorCode, maxDoorCode)
 	}
 	s.DoorCode = text
+	return nil
+}
+
+func parseSong(s *Settings, text string) error {
+	if !slices.Contains(noises, text) {
+		if err := checkSongName(text); err != nil {
+			return errors.New(sentence(err))
+		}
+	}
+	s.Lullaby = text
 	return nil
 }
 

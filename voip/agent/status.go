@@ -63,6 +63,9 @@ func (a *Agent) statusText() string {
 	if a.ringing != nil {
 		lines = append(lines, "Somebody rings.")
 	}
+	if text := a.lullabyText(); text != "" {
+		lines = append(lines, text)
+	}
 	calls := a.Status()
 	if len(calls) == 0 {
 		lines = append(lines, "Nobody is calling.")

@@ -16,17 +16,19 @@ import (
 const MaxSettingText = 4096
 
 // Store keeps the board's settings: rows of text in the database over what the house was
-// started with. All its methods may be called from anywhere.
+// started with; and its songs. All its methods may be called from anywhere.
 type Store struct {
-	db       *kv.DB
-	table    *kv.Table[string, string]
-	log      *slog.Logger
-	defaults Settings
-	all      []setting
+	db        *kv.DB
+	table     *kv.Table[string, string]
+	songTable *kv.Table[string, songRow]
+	log       *slog.Logger
+	defaults  Settings
+	all       []setting
 
 	mu      sync.Mutex
 	current Settings
 	stored  map[string]string
+	songs   map[string]songRow
 	changed chan struct{}
 }
 
@@ -38,11 +40,13 @@ func NewStore(db *kv.DB, defaults Settings, log *slog.Logger) *Store {
 	}
 	s := &Store{
 		db: db, log: log, defaults: defaults, all: settings(), current: defaults,
-		stored: map[string]string{}, changed: make(chan struct{}),
+		stored: map[string]string{}, songs: map[string]songRow{}, changed: make(chan struct{}),
 	}
 	if db != nil {
 		s.table = kv.NewTable[string, string](db, kv.BoardSettings)
+		s.songTable = kv.NewTable[string, songRow](db, kv.BoardSongs)
 		db.AddCheck("board settings", s.check)
+		db.AddCheck("board songs", s.checkSongs)
 	}
 	return s
 }
@@ -54,6 +58,7 @@ func (s *Store) Load(ctx context.Context) error {
 	}
 	return s.db.View(ctx, func(tx *kv.ReadTx) error {
 		s.take(s.rows(tx))
+		s.takeSongs(s.songRows(tx))
 		return nil
 	})
 }

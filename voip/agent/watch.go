@@ -152,6 +152,7 @@ func (a *Agent) listenForCries(ctx context.Context, s Settings, good func()) err
 		if err != nil {
 			return err
 		}
+		ear.SetSong(a.singing.Load())
 		switch ear.Add(block, a.Now()) {
 		case alert.SoundAlarm:
 			a.later(ctx, func(ctx context.Context) { a.raise(ctx, "I hear a cry or a call") })
