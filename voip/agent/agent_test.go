@@ -197,6 +197,7 @@ func (m *media) open() (n int) {
 
 type session struct {
 	withheld string
+	deaf     bool
 	reports  chan Report
 	done     chan struct{}
 	closed   bool
@@ -206,6 +207,8 @@ type session struct {
 func (s *session) Withhold(audio, video bool) {
 	s.withheld = fmt.Sprintf("audio %t video %t", audio, video)
 }
+
+func (s *session) Deafen() { s.deaf = true }
 
 func (s *session) Order(o call.Output) {
 	description := func(kind string) call.Input {

@@ -18,6 +18,8 @@ type activeCall struct {
 	answer  *time.Timer // until the board answers by itself
 	rule    AnswerRule  // of a call that the board answered by itself
 	auto    bool        // it did
+	deaf    bool        // the peer's sound is not played
+	limit   *time.Timer // ends the call; nil: nothing does
 	crossed bool        // it crossed a call of ours, which gave way
 	ring    *ring       // that it is part of; nil: it came in
 	dialled []rune      // the digits that may become the door's code
@@ -155,6 +157,7 @@ func (a *Agent) carryOut(ctx context.Context, c *activeCall, o call.Output) {
 	case call.Established:
 		a.Log.Info("the call is up", "room", c.key.room, "peer", c.state.Peer(), "after", c.session.Stats().Connected)
 		a.announce(ctx, c)
+		a.limit(ctx, c)
 	case call.Ended:
 		a.ended(c, o)
 		a.ringEnded(ctx, c)
@@ -204,6 +207,9 @@ func (a *Agent) order(ctx context.Context, c *activeCall, o call.Output) {
 			a.helpers.Go(func() { a.report(ctx, report{call: c, input: call.MediaFailed{}}) })
 			return
 		}
+		if c.deaf {
+			s.Deafen()
+		}
 		if c.auto {
 			s.Withhold(!c.rule.Audio, !c.rule.Video)
 		}
@@ -231,8 +237,10 @@ func (a *Agent) ended(c *activeCall, o call.Ended) {
 	for _, t := range c.timers {
 		t.Stop()
 	}
-	if c.answer != nil {
-		c.answer.Stop()
+	for _, t := range []*time.Timer{c.answer, c.limit} {
+		if t != nil {
+			t.Stop()
+		}
 	}
 	delete(a.calls, c.key)
 	a.mu.Lock()

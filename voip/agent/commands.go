@@ -12,6 +12,9 @@ import (
 	"porchlight/voip/call"
 )
 
+// listenTime is how long the board waits for the call of somebody who wants to listen.
+const listenTime = 10 * time.Minute
+
 // command is something that a person may write to the board.
 type command struct {
 	word string
@@ -25,7 +28,7 @@ func commands() []command {
 		{"status", "I tell how I am", func(a *Agent, ctx context.Context, e Event, _ string) { a.say(ctx, e.Room, a.statusText()) }},
 		{"snapshot", "I send a picture", (*Agent).commandSnapshot},
 		{"clip", "I send a short film; \"clip 20s\" says how long", (*Agent).commandClip},
-		{"listen", "I explain how to listen in", (*Agent).commandListen},
+		{"listen", "I answer your next call at once, with sound only, and do not play what you say", (*Agent).commandListen},
 		{"lullaby", "I play a song or noise: \"lullaby\", \"lullaby moon for 30m\", \"lullaby rain loop\"; also \"lullaby stop\", \"list\", \"volume 40\", \"add moon\" behind a sound file, \"remove moon\"", (*Agent).commandLullaby},
 		{"hang up", "I end our call", func(a *Agent, ctx context.Context, e Event, _ string) { a.say(ctx, e.Room, a.hangUpIn(ctx, e.Room)) }},
 		{"quiet", "with a time such as \"quiet 2h\": I neither ring nor answer by myself; \"quiet off\" ends it", (*Agent).commandQuiet},
@@ -107,9 +110,22 @@ func (a *Agent) commandSnapshot(ctx context.Context, e Event, _ string) {
 	})
 }
 
+// commandListen has the sender's next call answered with sound only.
 func (a *Agent) commandListen(ctx context.Context, e Event, _ string) {
-	a.say(ctx, e.Room, "To listen, place a voice call to me and mute your microphone: you hear me, and nobody here hears you. "+
-		"When I answer by myself, a tone may be heard here.")
+	settings := a.Settings.Current()
+	switch {
+	case settings.answers(e.Sender).Never:
+		a.say(ctx, e.Room, "I do not answer your calls by myself: the owner of the house decides that.")
+	case settings.quiet(a.Now()):
+		a.say(ctx, e.Room, "It is a quiet time, in which I answer nobody by myself. \"quiet off\" or the owner's settings end it.")
+	default:
+		a.listens[e.Sender] = a.Now().Add(listenTime)
+		text := "Call me by voice within 10 minutes: I answer at once with sound only, and what you say is not played here."
+		if settings.PrivacyTone {
+			text += " The privacy tone is heard here first."
+		}
+		a.say(ctx, e.Room, text)
+	}
 }
 
 // commandQuiet makes a quiet time from now on, or ends it.

@@ -209,7 +209,7 @@ func TestCommands(t *testing.T) {
 	equipped(t, func(h *house, s *senses, a *Agent) {
 		for _, tt := range []struct{ write, want string }{
 			{"help", "snapshot: I send a picture."},
-			{"Listen", "voice call"},
+			{"Listen", "by voice"},
 			{"snapshot", "This is what I see at 00:00:00. mxc://h/1"},
 			{"quiet", "for how long"},
 			{"quiet 2 h", "quiet until Saturday 02:00"},

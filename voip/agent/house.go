@@ -131,6 +131,8 @@ type Bridge interface {
 type Session interface {
 	// Withhold keeps sound or pictures back for the whole call; it comes before any Order.
 	Withhold(audio, video bool)
+	// Deafen keeps the peer's sound from being played for the whole call; digits are heard.
+	Deafen()
 	// Order carries out what voip/call orders; it never blocks.
 	Order(o call.Output)
 	// Reports is closed when the session has ended.

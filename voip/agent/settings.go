@@ -23,6 +23,11 @@ type Settings struct {
 	QuietUntil time.Time // by the command; zero: not
 	// QuietAlerts: alerts are sent in quiet times, too.
 	QuietAlerts bool
+	ListenOnly  bool // what callers say is not played at the board
+	// CallLimit is after which time the board hangs up calls that came in, RingLimit those
+	// that it placed; 0: never.
+	CallLimit, RingLimit time.Duration
+	Viewers              int // calls at once
 	// PrivacyTone: who is near the board hears it when a call is answered by itself.
 	PrivacyTone bool
 
@@ -36,11 +41,16 @@ type Settings struct {
 	SoundAlert  bool
 	SoundLevel  float64 // dBFS
 	SoundAttack time.Duration
-	MotionAlert bool
-	MotionShare float64 // of the picture, in percent
-	MotionMask  []alert.Rect
-	AlertClip   bool // a clip follows an alert
-	FaultAlert  bool // when camera or microphone die and come back
+	// SoundHold is the longest pause that counts as none, SoundRelease how long it has to
+	// be quiet behind it until all is forgotten.
+	SoundHold, SoundRelease time.Duration
+	MotionAlert             bool
+	MotionShare             float64 // of the picture, in percent
+	MotionMask              []alert.Rect
+	AlertClip               bool // a clip follows an alert
+	FaultAlert              bool // when camera or microphone die and come back
+	// NetworkAlert: when the network was gone; NetworkChime: it is heard meanwhile.
+	NetworkAlert, NetworkChime bool
 
 	ClipLength time.Duration // where nothing else is said
 	ClipMax    time.Duration
@@ -78,6 +88,9 @@ const (
 	maxDoorCode    = 12
 	maxMasks       = 16
 	maxHours       = 8
+	maxCallLimit   = 24 * time.Hour
+	minCallLimit   = 10 * time.Second
+	maxViewers     = 16
 	minClip        = time.Second
 	maxClip        = 2 * time.Minute
 	maxClipBefore  = 30 * time.Second
@@ -89,7 +102,8 @@ func DefaultSettings(after time.Duration) Settings {
 		RingTimeout: time.Minute, RingPause: 5 * time.Second,
 		AutoAnswer: []AnswerRule{{After: after, Audio: true, Video: true}}, PrivacyTone: true,
 		DoorPulse: 3 * time.Second, DoorConfirm: true,
-		AlertPause: 2 * time.Minute, SoundLevel: -40, SoundAttack: time.Second, MotionShare: 2, FaultAlert: true, Ducking: true,
+		AlertPause: 2 * time.Minute, SoundLevel: -40, SoundAttack: time.Second, SoundHold: 500 * time.Millisecond, SoundRelease: 2 * time.Second,
+		MotionShare: 2, FaultAlert: true, NetworkAlert: true, Ducking: true, RingLimit: 10 * time.Minute, Viewers: DefaultMaxCalls,
 		AlertClip: true, ClipLength: 10 * time.Second, ClipMax: time.Minute, ClipBefore: 5 * time.Second,
 		Lullaby: "pink", LullabyVolume: 30, LullabyFor: 30 * time.Minute, LullabyFade: 20 * time.Second,
 	}

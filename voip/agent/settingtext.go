@@ -51,6 +51,14 @@ func settings() []setting {
 		onOff("sound_alert", "on: tell of cries and calls", func(s *Settings) *bool { return &s.SoundAlert }),
 		number("sound_level", "how loud it has to be, in dB below full scale", -90, 0, func(s *Settings) *float64 { return &s.SoundLevel }),
 		length("sound_attack", "how long it has to be loud", 100*time.Millisecond, 30*time.Second, func(s *Settings) *time.Duration { return &s.SoundAttack }),
+		length("sound_hold", "how long a pause may be, as for breath", 0, 10*time.Second, func(s *Settings) *time.Duration { return &s.SoundHold }),
+		length("sound_release", "how long it has to be quiet behind such a pause until all is forgotten", 0, time.Minute, func(s *Settings) *time.Duration { return &s.SoundRelease }),
+		onOff("network_alert", "on: tell from when to when the network was gone", func(s *Settings) *bool { return &s.NetworkAlert }),
+		onOff("network_chime", "on: the board is heard once a minute while its network is gone", func(s *Settings) *bool { return &s.NetworkChime }),
+		onOff("listen_only", "on: what callers say is not played at the board", func(s *Settings) *bool { return &s.ListenOnly }),
+		limit("call_limit", "after which time the board hangs up calls that came in; 0s: never", func(s *Settings) *time.Duration { return &s.CallLimit }),
+		limit("ring_call_limit", "after which time the board hangs up calls that it placed; 0s: never", func(s *Settings) *time.Duration { return &s.RingLimit }),
+		{name: "viewers", help: "how many calls the board takes at once", parse: parseViewers, show: func(s *Settings) string { return strconv.Itoa(s.Viewers) }},
 		onOff("motion_alert", "on: tell of what moves in the picture", func(s *Settings) *bool { return &s.MotionAlert }),
 		number("motion_share", "how much of the picture has to change, in percent", 0.1, 80, func(s *Settings) *float64 { return &s.MotionShare }),
 		{name: "motion_mask", help: "parts of the picture that are not looked at, in percent: \"left,top,right,bottom; …\"", parse: parseMask, show: showMask},
@@ -130,6 +138,29 @@ func length(name, help string, least, most time.Duration, at func(*Settings) *ti
 		*at(s) = d
 		return nil
 	}, show: func(s *Settings) string { return at(s).String() }}
+}
+
+// limit is a length that may also be none.
+func limit(name, help string, at func(*Settings) *time.Duration) setting {
+	x := length(name, help, minCallLimit, maxCallLimit, at)
+	parse := x.parse
+	x.parse = func(s *Settings, text string) error {
+		if text == "0s" || text == "0" {
+			*at(s) = 0
+			return nil
+		}
+		return parse(s, text)
+	}
+	return x
+}
+
+func parseViewers(s *Settings, text string) error {
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 || n > maxViewers {
+		return fmt.Errorf("%q is no number of calls: 1 to %d are possible", text, maxViewers)
+	}
+	s.Viewers = n
+	return nil
 }
 
 func number(name, help string, least, most float64, at func(*Settings) *float64) setting {

@@ -60,6 +60,9 @@ func (a *Agent) statusText() string {
 			lines = append(lines, fmt.Sprintf("The %s has failed.", name))
 		}
 	}
+	if !a.offline.IsZero() {
+		lines = append(lines, "The network has been gone since "+a.offline.Format("15:04:05")+".")
+	}
 	if a.ringing != nil {
 		lines = append(lines, "Somebody rings.")
 	}

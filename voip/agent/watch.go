@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"porchlight/server/matrix"
@@ -16,8 +17,6 @@ const (
 	senseStall = 15 * time.Second
 	// microphoneDead is how long perfect silence is no fault.
 	microphoneDead = 10 * time.Second
-	breathTime     = 500 * time.Millisecond
-	forgetTime     = 2 * time.Second
 )
 
 // sense is the camera or the microphone as a watchman.
@@ -31,6 +30,9 @@ type sense struct {
 
 // watch starts what follows the settings and watches as they say.
 func (a *Agent) watch(ctx context.Context) {
+	if a.Network != nil {
+		a.helpers.Go(func() { a.watchNetwork(ctx) })
+	}
 	if a.Devices == nil {
 		return
 	}
@@ -78,9 +80,23 @@ func (a *Agent) sensed(ctx context.Context, name string, err error) {
 		}
 		// Also in quiet times: whoever relies on the board has to know.
 		if a.Settings.Current().FaultAlert {
-			a.alarm(ctx, text, nil)
+			a.warn(ctx, text)
 		}
 	})
+}
+
+// warn tells those who are to be told of alerts, and the owner in the control room, that
+// they cannot rely on the board.
+func (a *Agent) warn(ctx context.Context, text string) {
+	rooms := a.alertRooms(ctx)
+	if control, err := a.House.ControlRoom(ctx); err != nil {
+		a.Log.Error("the control room cannot be found", "error", err)
+	} else if control != "" && !slices.Contains(rooms, control) {
+		rooms = append(rooms, control)
+	}
+	for _, room := range rooms {
+		a.say(ctx, room, text)
+	}
 }
 
 // alarm tells all people who are to be told, with a picture if there is one.
@@ -143,7 +159,7 @@ func (a *Agent) listenForCries(ctx context.Context, s Settings, good func()) err
 	}
 	defer stream.Close()
 	ear := alert.NewSound(alert.SoundConfig{
-		Level: s.SoundLevel, Attack: s.SoundAttack, Hold: breathTime, Release: forgetTime, Pause: s.AlertPause, Dead: microphoneDead,
+		Level: s.SoundLevel, Attack: s.SoundAttack, Hold: s.SoundHold, Release: s.SoundRelease, Pause: s.AlertPause, Dead: microphoneDead,
 	})
 	silent := fmt.Errorf("it gives perfect silence, as one that is unplugged or muted")
 	dead, alive := false, false
