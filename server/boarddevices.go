@@ -4,15 +4,70 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"strings"
+	"sync"
 	"time"
 
 	"porchlight/voip/agent"
 	"porchlight/voip/device"
+	"porchlight/voip/gpio"
 )
 
 // boardDevices shows the board's devices to the agent.
-type boardDevices struct{ *device.Board }
+type boardDevices struct {
+	*device.Board
+	lamp *nightLamp
+}
+
+// nightLamp is a lamp that is lit by night while the camera runs.
+type nightLamp struct {
+	pins *gpio.Lines
+	log  *slog.Logger
+
+	mu             sync.Mutex
+	night, watched bool
+}
+
+// change takes what has changed, and switches the lamp.
+func (l *nightLamp) change(set func(*nightLamp)) {
+	if !l.pins.HasNight() {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	before := l.night && l.watched
+	set(l)
+	if on := l.night && l.watched; on != before {
+		if err := l.pins.Night(on); err != nil {
+			l.log.Error("the lamp for the night cannot be switched", "on", on, "error", err)
+		}
+	}
+}
+
+// SetNight implements agent.Devices.
+func (d boardDevices) SetNight(on bool) { d.lamp.change(func(l *nightLamp) { l.night = on }) }
+
+// watching hears whether the camera runs.
+func (l *nightLamp) watching(on bool) { l.change(func(l *nightLamp) { l.watched = on }) }
+
+// cameraControls spells controls as package device does.
+func cameraControls(all []agent.CameraControl) (controls []device.Control) {
+	for _, c := range all {
+		controls = append(controls, device.Control(c))
+	}
+	return controls
+}
+
+// CheckCamera implements agent.Devices.
+func (d boardDevices) CheckCamera(controls []agent.CameraControl) error {
+	return plainly(d.Board.CheckCamera(cameraControls(controls)))
+}
+
+// TuneCamera implements agent.Devices.
+func (d boardDevices) TuneCamera(ctx context.Context, controls []agent.CameraControl) error {
+	return plainly(d.Board.TuneCamera(ctx, cameraControls(controls)))
+}
 
 // Snapshot implements agent.Devices.
 func (d boardDevices) Snapshot(ctx context.Context) (agent.Picture, error) {

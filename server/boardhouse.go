@@ -218,14 +218,32 @@ func (h *boardHouse) Upload(ctx context.Context, contentType, name string, data 
 	return item.URI(), nil
 }
 
+// mediaAddress takes the address of something in the content repository apart.
+func mediaAddress(uri string) (name matrix.ServerName, id string, err error) {
+	server, id, ok := strings.Cut(strings.TrimPrefix(uri, "mxc://"), "/")
+	if !ok {
+		return "", "", matrix.InvalidParam("this is no address of the content repository: " + uri)
+	}
+	return matrix.ServerName(server), id, nil
+}
+
+// Delete implements agent.House.
+func (h *boardHouse) Delete(ctx context.Context, uri string) error {
+	name, id, err := mediaAddress(uri)
+	if err != nil {
+		return err
+	}
+	return h.s.Media.Delete(ctx, name, id)
+}
+
 // Content implements agent.House.
 func (h *boardHouse) Content(ctx context.Context, uri string) (content io.Reader, err error) {
-	name, id, ok := strings.Cut(strings.TrimPrefix(uri, "mxc://"), "/")
-	if !ok {
-		return nil, matrix.InvalidParam("this is no address of the content repository: " + uri)
+	name, id, err := mediaAddress(uri)
+	if err != nil {
+		return nil, err
 	}
 	err = h.s.DB.View(ctx, func(tx *kv.ReadTx) error {
-		item, err := h.s.Media.Item(tx, matrix.ServerName(name), id)
+		item, err := h.s.Media.Item(tx, name, id)
 		content = h.s.Media.Open(item)
 		return err
 	})

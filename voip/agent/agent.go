@@ -105,6 +105,11 @@ func New(c Config) *Agent {
 	if c.Settings == nil {
 		c.Settings = NewStore(nil, DefaultSettings(0), c.Log)
 	}
+	if c.Devices != nil {
+		c.Settings.mu.Lock()
+		c.Settings.vet = vetCamera(c.Devices)
+		c.Settings.mu.Unlock()
+	}
 	return &Agent{
 		Config: c, reports: make(chan report, maxReports), jobs: make(chan func(context.Context), maxJobs),
 		calls: map[callKey]*activeCall{}, live: map[callKey]Session{}, asked: map[askedKey]time.Time{}, faults: map[string]bool{}, sounds: map[matrix.RoomID]sound{}, listens: map[matrix.UserID]time.Time{},

@@ -37,6 +37,7 @@ type house struct {
 	uploads int
 	noDoor  error // DirectRoom's
 	events  map[matrix.EventID]Event
+	deleted []string
 }
 
 func newHouse() *house {
@@ -115,6 +116,16 @@ func (h *house) Upload(_ context.Context, contentType, _ string, data []byte) (s
 	}
 	h.uploads++
 	return fmt.Sprintf("mxc://h/%d", h.uploads), nil
+}
+
+func (h *house) Delete(_ context.Context, uri string) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.deleted = append(h.deleted, uri)
+	if uri == "mxc://h/gone" {
+		return matrix.NotFound("there is no such media here")
+	}
+	return nil
 }
 
 func (h *house) Content(_ context.Context, uri string) (io.Reader, error) {

@@ -28,6 +28,7 @@ func commands() []command {
 		{"status", "I tell how I am", func(a *Agent, ctx context.Context, e Event, _ string) { a.say(ctx, e.Room, a.statusText()) }},
 		{"snapshot", "I send a picture", (*Agent).commandSnapshot},
 		{"clip", "I send a short film; \"clip 20s\" says how long", (*Agent).commandClip},
+		{"night", "the camera sees by night: \"night on\", \"night off\", or \"night auto\" as the owner has set the hours", (*Agent).commandNight},
 		{"listen", "I answer your next call at once, with sound only, and do not play what you say", (*Agent).commandListen},
 		{"lullaby", "I play a song or noise: \"lullaby\", \"lullaby moon for 30m\", \"lullaby rain loop\"; also \"lullaby stop\", \"list\", \"volume 40\", \"add moon\" behind a sound file, \"remove moon\"", (*Agent).commandLullaby},
 		{"hang up", "I end our call", func(a *Agent, ctx context.Context, e Event, _ string) { a.say(ctx, e.Room, a.hangUpIn(ctx, e.Room)) }},

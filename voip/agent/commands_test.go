@@ -34,6 +34,39 @@ type senses struct {
 	remembered []string // what Remember was told, and that it ended
 	played     []string // what Play was told, and that it ended
 	noPlay     error
+	tuned      []string
+	noTune     error
+}
+
+// plays is what was played, which it forgets.
+func (s *senses) plays() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := s.played
+	s.played = nil
+	return all
+}
+
+func (s *senses) CheckCamera(controls []CameraControl) error {
+	for _, c := range controls {
+		if c.Name != "gain" && c.Name != "ev" {
+			return fmt.Errorf("the camera has no control %q", c.Name)
+		}
+	}
+	return nil
+}
+
+func (s *senses) TuneCamera(_ context.Context, controls []CameraControl) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tuned = append(s.tuned, fmt.Sprint(controls))
+	return s.noTune
+}
+
+func (s *senses) SetNight(on bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tuned = append(s.tuned, fmt.Sprint("night ", on))
 }
 
 func (s *senses) CheckSong(r io.Reader) error {
@@ -64,8 +97,11 @@ func (s *senses) Play(ctx context.Context, t Tune) error {
 	}
 	note(fmt.Sprintf("%s loop %t for %s at %g", what, t.Loop, t.For, t.Volume()))
 	defer note("over")
-	if s.noPlay != nil {
-		return s.noPlay
+	s.mu.Lock()
+	fails := s.noPlay
+	s.mu.Unlock()
+	if fails != nil {
+		return fails
 	}
 	over := (<-chan time.Time)(nil)
 	if t.For > 0 {

@@ -35,7 +35,7 @@ func (a *Agent) film(ctx context.Context, length time.Duration) (*postedFilm, er
 		return nil, err
 	}
 	p := &postedFilm{name: at.Format("2006-01-02-150405") + f.Ending, size: len(f.Data), recordedAt: at}
-	if p.uri, err = a.House.Upload(ctx, f.Type, p.name, f.Data); err != nil {
+	if p.uri, err = a.upload(ctx, f.Type, p.name, f.Data); err != nil {
 		return nil, err
 	}
 	f.Data = nil

@@ -37,6 +37,8 @@ type House interface {
 	// Upload keeps a picture or the like in the content repository, as the board's, and
 	// returns its URI.
 	Upload(ctx context.Context, contentType, name string, data []byte) (uri string, err error)
+	// Delete takes something out of the content repository.
+	Delete(ctx context.Context, uri string) error
 	// Content reads what is in the content repository.
 	Content(ctx context.Context, uri string) (io.Reader, error)
 	// Event finds an event of a room that the board's user is in.
@@ -62,6 +64,13 @@ type Devices interface {
 	CheckSong(r io.Reader) error
 	// Play plays a tune until it is over or ctx ends. It gives way to callers' voices.
 	Play(ctx context.Context, t Tune) error
+	// CheckCamera says in a sentence what the camera cannot do of controls.
+	CheckCamera(controls []CameraControl) error
+	// TuneCamera sets the camera's controls; those that were set before and are not named
+	// go back to what they were.
+	TuneCamera(ctx context.Context, controls []CameraControl) error
+	// SetNight has a lamp lit while the camera runs, or not.
+	SetNight(on bool)
 	// SetDucking turns the microphone down while the loudspeaker plays, or not.
 	SetDucking(on bool)
 }

@@ -56,6 +56,11 @@ func TestLullaby(t *testing.T) {
 		if err := a.Settings.addSong(context.Background(), "moon", "mxc://h/moon", alice); err != nil {
 			t.Fatal(err)
 		}
+		playing := func() bool { // as Run's goroutine sees it
+			is := make(chan bool, 1)
+			a.later(context.Background(), func(context.Context) { is <- a.playing != nil })
+			return <-is
+		}
 		for _, tt := range []struct {
 			write, said string
 			played      []string
@@ -74,24 +79,25 @@ func TestLullaby(t *testing.T) {
 			{"lullaby stop", `I stop playing "moon".`, []string{"over"}},
 			{"lullaby Brown Noise for 2 h", "I play brown noise until 02:00.", []string{"brown loop true for 2h0m0s at 0.5"}},
 		} {
-			s.played = nil
 			if got := h.write(tt.write); len(got) != 1 || !strings.Contains(got[0], tt.said) {
 				t.Errorf("%q is answered with %q", tt.write, got)
 			}
-			if !slices.Equal(s.played, tt.played) {
-				t.Errorf("%q played %q", tt.write, s.played)
+			if got := s.plays(); !slices.Equal(got, tt.played) {
+				t.Errorf("%q played %q", tt.write, got)
 			}
-			if playing := a.playing != nil; a.singing.Load() != playing {
-				t.Errorf("after %q it sings: %t, plays: %t", tt.write, a.singing.Load(), playing)
+			if a.singing.Load() != playing() {
+				t.Errorf("after %q those who listen are told: %t", tt.write, a.singing.Load())
 			}
 		}
 		time.Sleep(2*time.Hour + time.Second)
 		synctest.Wait()
-		if got := h.write("status"); a.playing != nil || strings.Contains(got[0], "I play") {
+		if got := h.write("status"); playing() || strings.Contains(got[0], "I play") {
 			t.Errorf("when its time is over: %q", got)
 		}
+		s.mu.Lock()
 		s.noPlay = errors.New("there is no loudspeaker")
-		if got := h.write("lullaby"); len(got) != 2 || !strings.Contains(got[1], "could not play pink noise: there is no loudspeaker.") || a.playing != nil {
+		s.mu.Unlock()
+		if got := h.write("lullaby"); len(got) != 2 || !strings.Contains(got[1], "could not play pink noise: there is no loudspeaker.") || playing() {
 			t.Errorf("without a loudspeaker: %q", got)
 		}
 	}, "lullaby_volume", "20", "lullaby_for", "45m")
@@ -137,8 +143,8 @@ func TestSongs(t *testing.T) {
 				t.Errorf("%s is answered with %q", tt.send, got)
 			}
 		}
-		if !slices.Equal(s.played, []string{"mxc://h/old loop false for 0s at 0.3"}) {
-			t.Errorf("played %q", s.played)
+		if got := s.plays(); !slices.Equal(got, []string{"mxc://h/old loop false for 0s at 0.3"}) {
+			t.Errorf("played %q", got)
 		}
 		for _, quiet := range []string{
 			`{"msgtype":"m.file","body":"letter.pdf","url":"mxc://h/pdf","info":{"mimetype":"application/pdf"}}`,

@@ -61,6 +61,15 @@ type Settings struct {
 	LullabyFor    time.Duration // where nothing else is said
 	LullabyFade   time.Duration
 
+	Night                  string // "auto": as the hours say; or "on" or "off"
+	NightHours             []Hours
+	NightCamera, DayCamera []CameraControl
+
+	// KeepTime is how long pictures and clips are kept that the board made, KeepSpace how
+	// many bytes of them; 0: no bound.
+	KeepTime  time.Duration
+	KeepSpace int64
+
 	Ducking bool // the microphone is turned down while the loudspeaker plays
 }
 
@@ -105,7 +114,7 @@ func DefaultSettings(after time.Duration) Settings {
 		AlertPause: 2 * time.Minute, SoundLevel: -40, SoundAttack: time.Second, SoundHold: 500 * time.Millisecond, SoundRelease: 2 * time.Second,
 		MotionShare: 2, FaultAlert: true, NetworkAlert: true, Ducking: true, RingLimit: 10 * time.Minute, Viewers: DefaultMaxCalls,
 		AlertClip: true, ClipLength: 10 * time.Second, ClipMax: time.Minute, ClipBefore: 5 * time.Second,
-		Lullaby: "pink", LullabyVolume: 30, LullabyFor: 30 * time.Minute, LullabyFade: 20 * time.Second,
+		KeepTime: 30 * 24 * time.Hour, KeepSpace: 1 << 30, Night: "auto", Lullaby: "pink", LullabyVolume: 30, LullabyFor: 30 * time.Minute, LullabyFade: 20 * time.Second,
 	}
 }
 
@@ -129,8 +138,13 @@ func (s *Settings) quiet(now time.Time) bool {
 	if now.Before(s.QuietUntil) {
 		return true
 	}
+	return within24(s.QuietHours, now)
+}
+
+// within24 says whether a time is inside of hours.
+func within24(all []Hours, now time.Time) bool {
 	minute := now.Hour()*60 + now.Minute()
-	return slices.ContainsFunc(s.QuietHours, func(h Hours) bool {
+	return slices.ContainsFunc(all, func(h Hours) bool {
 		if h.From <= h.To {
 			return minute >= h.From && minute < h.To
 		}

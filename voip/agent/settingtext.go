@@ -39,7 +39,11 @@ func settings() []setting {
 		people("allow", "who may call the board; none: as started, or the owner", func(s *Settings) *[]matrix.UserID { return &s.Allow }),
 		{name: "auto_answer", help: "rules such as \"@ann:home=now audio; *=after 10s both\": never, now or after a time; audio, video or both", parse: parseAnswers, show: showAnswers},
 		people("commands", "who may write commands to the board; none: who may call it", func(s *Settings) *[]matrix.UserID { return &s.Commands }),
-		{name: "quiet_hours", help: "times such as \"22:00-07:00, 13:00-14:30\" in which the board neither rings nor answers by itself", parse: parseHours, show: showHours},
+		hours("quiet_hours", "times such as \"22:00-07:00, 13:00-14:30\" in which the board neither rings nor answers by itself", func(s *Settings) *[]Hours { return &s.QuietHours }),
+		{name: "night", help: "auto: the camera sees by night as night_hours say; on or off: always or never", parse: parseNight, show: func(s *Settings) string { return s.Night }},
+		hours("night_hours", "times in which the camera's controls are as night_camera says, and its lamp is on while it runs", func(s *Settings) *[]Hours { return &s.NightHours }),
+		controls("night_camera", "what the camera's controls are by night, such as \"gain=8, ev=1\"", func(s *Settings) *[]CameraControl { return &s.NightCamera }),
+		controls("day_camera", "what they are by day; those that are not named are as the camera has them", func(s *Settings) *[]CameraControl { return &s.DayCamera }),
 		{name: "quiet_until", help: "a time such as 2026-05-01T07:00:00Z up to which it is quiet", parse: parseQuietUntil, show: showQuietUntil},
 		onOff("quiet_alerts", "on: alerts are sent in quiet times, too", func(s *Settings) *bool { return &s.QuietAlerts }),
 		people("door_people", "who may open the door by a message; none: the owner", func(s *Settings) *[]matrix.UserID { return &s.DoorPeople }),
@@ -62,6 +66,8 @@ func settings() []setting {
 		onOff("motion_alert", "on: tell of what moves in the picture", func(s *Settings) *bool { return &s.MotionAlert }),
 		number("motion_share", "how much of the picture has to change, in percent", 0.1, 80, func(s *Settings) *float64 { return &s.MotionShare }),
 		{name: "motion_mask", help: "parts of the picture that are not looked at, in percent: \"left,top,right,bottom; …\"", parse: parseMask, show: showMask},
+		span("keep_time", "how long pictures and clips are kept that the board made; 0s: for ever", time.Hour, 10*365*24*time.Hour, func(s *Settings) *time.Duration { return &s.KeepTime }),
+		{name: "keep_space", help: "how many MiB of pictures and clips that the board made are kept, the newest; 0: any number", parse: parseSpace, show: func(s *Settings) string { return strconv.FormatInt(s.KeepSpace>>20, 10) }},
 		onOff("alert_clip", "on: a clip follows an alert", func(s *Settings) *bool { return &s.AlertClip }),
 		length("clip_length", "how long a clip is where nothing else is said", minClip, maxClip, func(s *Settings) *time.Duration { return &s.ClipLength }),
 		length("clip_max", "how long a clip may be that somebody asks for", minClip, maxClip, func(s *Settings) *time.Duration { return &s.ClipMax }),
@@ -140,9 +146,22 @@ func length(name, help string, least, most time.Duration, at func(*Settings) *ti
 	}, show: func(s *Settings) string { return at(s).String() }}
 }
 
-// limit is a length that may also be none.
 func limit(name, help string, at func(*Settings) *time.Duration) setting {
-	x := length(name, help, minCallLimit, maxCallLimit, at)
+	return span(name, help, minCallLimit, maxCallLimit, at)
+}
+
+func parseSpace(s *Settings, text string) error {
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || n < 0 || n > 1<<30 {
+		return fmt.Errorf("%q is no number of MiB", text)
+	}
+	s.KeepSpace = n << 20
+	return nil
+}
+
+// span is a length that may also be none.
+func span(name, help string, least, most time.Duration, at func(*Settings) *time.Duration) setting {
+	x := length(name, help, least, most, at)
 	parse := x.parse
 	x.parse = func(s *Settings, text string) error {
 		if text == "0s" || text == "0" {
@@ -273,33 +292,36 @@ func showAnswers(s *Settings) string {
 	return strings.Join(parts, "; ")
 }
 
-func parseHours(s *Settings, text string) error {
-	var all []Hours
-	for part := range strings.SplitSeq(text, ",") {
-		if part = strings.TrimSpace(part); part == "" {
-			continue
+// hours is a setting of times of day: "22:00-07:00, 13:00-14:30".
+func hours(name, help string, at func(*Settings) *[]Hours) setting {
+	return setting{name: name, help: help, parse: func(s *Settings, text string) error {
+		var all []Hours
+		for part := range strings.SplitSeq(text, ",") {
+			if part = strings.TrimSpace(part); part == "" {
+				continue
+			}
+			from, to, _ := strings.Cut(part, "-")
+			a, err1 := time.Parse("15:04", strings.TrimSpace(from))
+			b, err2 := time.Parse("15:04", strings.TrimSpace(to))
+			if err1 != nil || err2 != nil {
+				return fmt.Errorf("%q are no hours: they look like 22:00-07:00", part)
+			}
+			if a.Equal(b) {
+				return fmt.Errorf("%q begins when it ends", part)
+			}
+			all = append(all, Hours{a.Hour()*60 + a.Minute(), b.Hour()*60 + b.Minute()})
 		}
-		from, to, _ := strings.Cut(part, "-")
-		a, err1 := time.Parse("15:04", strings.TrimSpace(from))
-		b, err2 := time.Parse("15:04", strings.TrimSpace(to))
-		if err1 != nil || err2 != nil {
-			return fmt.Errorf("%q are no hours: they look like 22:00-07:00", part)
+		if len(all) > maxHours {
+			return fmt.Errorf("%d times are too many: %d are possible", len(all), maxHours)
 		}
-		if a.Equal(b) {
-			return fmt.Errorf("%q begins when it ends", part)
-		}
-		all = append(all, Hours{a.Hour()*60 + a.Minute(), b.Hour()*60 + b.Minute()})
-	}
-	if len(all) > maxHours {
-		return fmt.Errorf("%d times are too many: %d are possible", len(all), maxHours)
-	}
-	s.QuietHours = all
-	return nil
+		*at(s) = all
+		return nil
+	}, show: func(s *Settings) string { return showTimes(*at(s)) }}
 }
 
-func showHours(s *Settings) string {
+func showTimes(all []Hours) string {
 	var parts []string
-	for _, h := range s.QuietHours {
+	for _, h := range all {
 		parts = append(parts, fmt.Sprintf("%02d:%02d-%02d:%02d", h.From/60, h.From%60, h.To/60, h.To%60))
 	}
 	return strings.Join(parts, ", ")

@@ -16,16 +16,18 @@ import (
 const MaxSettingText = 4096
 
 // Store keeps the board's settings: rows of text in the database over what the house was
-// started with; and its songs. All its methods may be called from anywhere.
+// started with; its songs; and what it made by itself. All its methods may be called from anywhere.
 type Store struct {
 	db        *kv.DB
 	table     *kv.Table[string, string]
 	songTable *kv.Table[string, songRow]
+	uploads   *kv.Table[uploadKey, uint64]
 	log       *slog.Logger
 	defaults  Settings
 	all       []setting
 
 	mu      sync.Mutex
+	vet     func(name string, s *Settings) error // nil: nothing has more to say to a setting
 	current Settings
 	stored  map[string]string
 	songs   map[string]songRow
@@ -47,6 +49,8 @@ func NewStore(db *kv.DB, defaults Settings, log *slog.Logger) *Store {
 		s.songTable = kv.NewTable[string, songRow](db, kv.BoardSongs)
 		db.AddCheck("board settings", s.check)
 		db.AddCheck("board songs", s.checkSongs)
+		s.uploads = kv.NewTable[uploadKey, uint64](db, kv.BoardUploads)
+		db.AddCheck("board uploads", s.checkUploads)
 	}
 	return s
 }
@@ -146,6 +150,14 @@ func (s *Store) Set(ctx context.Context, name, text, words string) error {
 	scratch := s.Current()
 	if err := x.parse(&scratch, text); err != nil {
 		return matrix.InvalidParam(name + ": " + err.Error())
+	}
+	s.mu.Lock()
+	vet := s.vet
+	s.mu.Unlock()
+	if vet != nil {
+		if err := vet(name, &scratch); err != nil {
+			return err
+		}
 	}
 	if x.needsWords(text) && words != x.words {
 		return matrix.InvalidParam(fmt.Sprintf("%s is switched off only by whoever confirms in these words: %s", name, x.words))

@@ -36,6 +36,7 @@ func (a *Agent) watch(ctx context.Context) {
 	if a.Devices == nil {
 		return
 	}
+	a.helpers.Go(func() { a.sweep(ctx) })
 	for _, s := range []sense{
 		{"microphone", func(s Settings) bool { return s.SoundAlert }, a.listenForCries},
 		{"camera", func(s Settings) bool { return s.MotionAlert }, a.lookForMotion},
@@ -43,6 +44,7 @@ func (a *Agent) watch(ctx context.Context) {
 		a.helpers.Go(func() { a.attend(ctx, s) })
 	}
 	a.helpers.Go(func() { a.remember(ctx) })
+	a.helpers.Go(func() { a.keepNight(ctx) })
 }
 
 // attend keeps a sense in use while the settings want it, with the settings of the day.

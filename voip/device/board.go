@@ -37,6 +37,9 @@ type Board struct {
 	closed chan struct{}                  // closed when Run has ended or Close was called
 	once   sync.Once
 
+	tuner tuner // nil: the camera has no controls
+	tuned tuning
+
 	duck  ducker
 	floor floor
 
@@ -285,6 +288,14 @@ func (p borrowed) close() error { return p.giveBack() }
 type paced struct {
 	borrowed
 	pacer
+}
+
+// countCamera follows whether the camera runs.
+func (b *Board) countCamera(change int) {
+	b.countLive(change)
+	if b.cfg.Watched != nil {
+		b.cfg.Watched(change > 0)
+	}
 }
 
 // countLive follows how many sources run.
