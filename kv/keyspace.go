@@ -108,6 +108,8 @@ var (
 
 	// voip.
 	BoardSettings = &Keyspace{90, "board_settings", parts("name", Text), "voip/agent", main, "a setting of the board's own user, as JSON"}
+	BoardSongs    = &Keyspace{100, "board_songs", parts("name", Text), "voip/agent", main, "a song that the board can play: where its sound lies"}
+	BoardUploads  = &Keyspace{101, "board_uploads", parts("made", Number, "uri", Text), "voip/agent", main, "a picture or clip that the board made by itself, and its size in bytes"}
 
 	// appservice.
 	Appservices      = &Keyspace{93, "appservices", parts("service", Text), "server/appservice", main, "the registration of an application service; its own token as a hash"}
@@ -125,7 +127,7 @@ func Ledger() []*Keyspace {
 		SearchWords, SearchTexts,
 		Reports, NoticeRooms, Receipts,
 		DeviceKeys, OneTimeKeys, FallbackKeys, CrossSigning, KeySignatures, ToDevice, KeyCounts, BackupVersion, BackupKeys, Dehydrated,
-		PushRules, Pushers, MediaItems, MediaBlobs, MediaUsage, MediaPending, MediaThumbs, MediaPreviews, BoardSettings,
+		PushRules, Pushers, MediaItems, MediaBlobs, MediaUsage, MediaPending, MediaThumbs, MediaPreviews, BoardSettings, BoardSongs, BoardUploads,
 		Appservices, AppserviceQueues, AppserviceRooms,
 	}
 }

@@ -48,9 +48,10 @@ func (s *Server) openBoard(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("the board's pins: %w", err)
 	}
+	lamp := &nightLamp{pins: pins, log: log}
 	devices, err := device.New(device.Config{
 		Camera: c.Camera, Microphone: c.Microphone, Loudspeaker: c.Loudspeaker,
-		Width: c.Width, Height: c.Height, FPS: c.FPS, Bitrate: c.Bitrate, Live: s.boardLight(pins), Log: log, Now: s.Config.Now,
+		Width: c.Width, Height: c.Height, FPS: c.FPS, Bitrate: c.Bitrate, Live: s.boardLight(pins), Watched: lamp.watching, Log: log, Now: s.Config.Now,
 	})
 	if err != nil {
 		pins.Close()
@@ -66,7 +67,7 @@ func (s *Server) openBoard(ctx context.Context) error {
 	}
 	s.board = &board{devices: devices, bridge: calls, pins: pins}
 	conf := agent.Config{
-		House: &boardHouse{s: s}, Bridge: boardBridge{calls}, Self: s.BoardUser(), Devices: boardDevices{devices},
+		House: &boardHouse{s: s}, Bridge: boardBridge{calls}, Self: s.BoardUser(), Devices: boardDevices{devices, lamp},
 		Settings: s.boardSettings, About: devices.Describe(), News: s.relayAbout, Log: log, Now: s.Config.Now,
 	}
 	if pins.HasDoor() {

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"slices"
+	"strings"
 	"time"
 
 	"porchlight/kv"
@@ -214,6 +216,51 @@ func (h *boardHouse) Upload(ctx context.Context, contentType, name string, data 
 		return "", err
 	}
 	return item.URI(), nil
+}
+
+// mediaAddress takes the address of something in the content repository apart.
+func mediaAddress(uri string) (name matrix.ServerName, id string, err error) {
+	server, id, ok := strings.Cut(strings.TrimPrefix(uri, "mxc://"), "/")
+	if !ok {
+		return "", "", matrix.InvalidParam("this is no address of the content repository: " + uri)
+	}
+	return matrix.ServerName(server), id, nil
+}
+
+// Delete implements agent.House.
+func (h *boardHouse) Delete(ctx context.Context, uri string) error {
+	name, id, err := mediaAddress(uri)
+	if err != nil {
+		return err
+	}
+	return h.s.Media.Delete(ctx, name, id)
+}
+
+// Content implements agent.House.
+func (h *boardHouse) Content(ctx context.Context, uri string) (content io.Reader, err error) {
+	name, id, err := mediaAddress(uri)
+	if err != nil {
+		return nil, err
+	}
+	err = h.s.DB.View(ctx, func(tx *kv.ReadTx) error {
+		item, err := h.s.Media.Item(tx, name, id)
+		content = h.s.Media.Open(item)
+		return err
+	})
+	return content, err
+}
+
+// Event implements agent.House.
+func (h *boardHouse) Event(ctx context.Context, room matrix.RoomID, id matrix.EventID) (e agent.Event, found bool, err error) {
+	err = h.s.DB.View(ctx, func(tx *kv.ReadTx) error {
+		full, ok := h.s.Rooms.Event(tx, id)
+		if !ok || full.Room != room || !h.s.Rooms.Visible(tx, h.s.BoardUser(), full) {
+			return nil
+		}
+		e, found = agent.Event{Room: full.Room, Sender: full.Sender, Type: full.Type, StateKey: full.StateKey, Content: full.Content}, true
+		return nil
+	})
+	return e, found, err
 }
 
 // MayCall implements agent.House: those on the list, or the owner where there is none.

@@ -10,7 +10,6 @@ import (
 	"porchlight/kv"
 	"porchlight/server/matrix"
 	"porchlight/voip/agent"
-	"porchlight/voip/device"
 	"porchlight/voip/gpio"
 )
 
@@ -143,37 +142,4 @@ func (s *Server) runPins(ctx context.Context) error {
 		<-ctx.Done()
 	}
 	return nil
-}
-
-// boardDevices shows the board's devices to the agent.
-type boardDevices struct{ *device.Board }
-
-// Snapshot implements agent.Devices.
-func (d boardDevices) Snapshot(ctx context.Context) (agent.Picture, error) {
-	data, width, height, err := d.Board.Snapshot(ctx)
-	switch {
-	case errors.Is(err, device.ErrUnsupported):
-		err = errors.New("there is no camera that gives single pictures")
-	case errors.Is(err, device.ErrBusy):
-		err = errors.New("the camera gives its pictures to a call")
-	}
-	return agent.Picture{JPEG: data, Width: width, Height: height}, err
-}
-
-// OpenSound implements agent.Devices.
-func (d boardDevices) OpenSound(ctx context.Context) (agent.SoundStream, error) {
-	s, err := d.Board.OpenSound(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return s, nil
-}
-
-// OpenPictures implements agent.Devices.
-func (d boardDevices) OpenPictures(ctx context.Context) (agent.PictureStream, error) {
-	s, err := d.Board.OpenPictures(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return s, nil
 }

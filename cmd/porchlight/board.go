@@ -11,11 +11,12 @@ import (
 type pinFlags struct {
 	Button string `name:"button-pin" help:"Line of the ring button, such as GPIO17 or gpiochip0:17; \",high\" behind it if a press makes it high." placeholder:"LINE"`
 	Light  string `name:"light-pin" help:"Line of the light that is on while camera or microphone are; \",low\" behind it if low means on." placeholder:"LINE"`
+	Night  string `name:"night-pin" help:"Line of the lamp that is lit by night while the camera runs." placeholder:"LINE"`
 	Door   string `name:"door-pin" help:"Line of the door's relay; \",low\" behind it if low means on." placeholder:"LINE"`
 }
 
 func (p pinFlags) config() server.BoardPins {
-	return server.BoardPins{Button: p.Button, Light: p.Light, Door: p.Door}
+	return server.BoardPins{Button: p.Button, Light: p.Light, Night: p.Night, Door: p.Door}
 }
 
 type ringCmd struct {

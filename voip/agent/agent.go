@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"porchlight/server/matrix"
@@ -35,9 +36,12 @@ type Config struct {
 	Devices Devices
 	// Door opens the door; nil: there is none.
 	Door Door
+	// Network says whether the board has its network now; nil: nobody looks.
+	Network func() bool
 	// Settings are the board's; nil: DefaultSettings, which last as long as the Agent.
 	Settings *Store
-	MaxCalls int // 0: DefaultMaxCalls
+	// MaxCalls is how many calls are taken at once; 0: as many as the settings say.
+	MaxCalls int
 	// About are plain sentences on the board's devices, told to who asks for the status.
 	About []string
 	// News are further sentences for the status, asked for each time; nil: none.
@@ -60,8 +64,14 @@ type Agent struct {
 	ringing *ring // nil: the board rings nobody
 	rangAt  time.Time
 	door    doorGuard
-	asked   map[askedKey]time.Time // who has to confirm that the door is opened, and until when
-	faults  map[string]bool        // senses that have failed, by name
+	asked   map[askedKey]time.Time      // who has to confirm that the door is opened, and until when
+	faults  map[string]bool             // senses that have failed, by name
+	filming bool                        // the clip of an alert is being made
+	playing *lullaby                    // nil: nothing
+	offline time.Time                   // since when the network has been gone; zero: it is there
+	listens map[matrix.UserID]time.Time // who asked to listen, and until when they may call for it
+	sounds  map[matrix.RoomID]sound
+	singing atomic.Bool // something is playing; for those who listen
 
 	mu     sync.Mutex
 	status []CallStatus // as of the last look
@@ -83,9 +93,6 @@ type report struct {
 
 // New makes an agent. Run makes it work.
 func New(c Config) *Agent {
-	if c.MaxCalls == 0 {
-		c.MaxCalls = DefaultMaxCalls
-	}
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}
@@ -98,9 +105,14 @@ func New(c Config) *Agent {
 	if c.Settings == nil {
 		c.Settings = NewStore(nil, DefaultSettings(0), c.Log)
 	}
+	if c.Devices != nil {
+		c.Settings.mu.Lock()
+		c.Settings.vet = vetCamera(c.Devices)
+		c.Settings.mu.Unlock()
+	}
 	return &Agent{
 		Config: c, reports: make(chan report, maxReports), jobs: make(chan func(context.Context), maxJobs),
-		calls: map[callKey]*activeCall{}, live: map[callKey]Session{}, asked: map[askedKey]time.Time{}, faults: map[string]bool{},
+		calls: map[callKey]*activeCall{}, live: map[callKey]Session{}, asked: map[askedKey]time.Time{}, faults: map[string]bool{}, sounds: map[matrix.RoomID]sound{}, listens: map[matrix.UserID]time.Time{},
 	}
 }
 

@@ -38,6 +38,8 @@ type house struct {
 	allowed map[matrix.UserID]bool
 	uploads int
 	noDoor  error // DirectRoom's
+	events  map[matrix.EventID]Event
+	deleted []string
 }
 
 func newHouse() *house {
@@ -111,11 +113,35 @@ func (h *house) DirectRoom(_ context.Context, user matrix.UserID) (matrix.RoomID
 func (h *house) Upload(_ context.Context, contentType, _ string, data []byte) (string, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if contentType != "image/jpeg" || len(data) == 0 {
-		return "", errors.New("that is no picture")
+	if contentType == "" || len(data) == 0 {
+		return "", errors.New("that is nothing")
 	}
 	h.uploads++
 	return fmt.Sprintf("mxc://h/%d", h.uploads), nil
+}
+
+func (h *house) Delete(_ context.Context, uri string) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.deleted = append(h.deleted, uri)
+	if uri == "mxc://h/gone" {
+		return matrix.NotFound("there is no such media here")
+	}
+	return nil
+}
+
+func (h *house) Content(_ context.Context, uri string) (io.Reader, error) {
+	if !strings.HasPrefix(uri, "mxc://h/") {
+		return nil, matrix.NotFound("there is no such media here")
+	}
+	return strings.NewReader(uri), nil
+}
+
+func (h *house) Event(_ context.Context, room matrix.RoomID, id matrix.EventID) (Event, bool, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	e, ok := h.events[id]
+	return e, ok && e.Room == room, nil
 }
 
 // words is the bodies of the messages that the board has sent, with their rooms; events
@@ -186,6 +212,7 @@ type session struct {
 	withheld string
 	listed   []string // the peer's streams as they were told before the first offer
 	offered  bool
+	deaf     bool
 	reports  chan Report
 	done     chan struct{}
 	closed   bool
@@ -195,6 +222,8 @@ type session struct {
 func (s *session) Withhold(audio, video bool) {
 	s.withheld = fmt.Sprintf("audio %t video %t", audio, video)
 }
+
+func (s *session) Deafen() { s.deaf = true }
 
 func (s *session) Order(o call.Output) {
 	description := func(kind string) call.Input {

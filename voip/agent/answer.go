@@ -28,6 +28,12 @@ func (a *Agent) mayCall(ctx context.Context, user matrix.UserID) bool {
 func (a *Agent) rung(ctx context.Context, c *activeCall, r call.Ring) {
 	settings := a.Settings.Current()
 	rule := settings.answers(r.Peer)
+	c.deaf = settings.ListenOnly
+	if until, ok := a.listens[r.Peer]; ok && a.Now().Before(until) && !rule.Never {
+		rule = AnswerRule{Who: r.Peer, Audio: true}
+		c.deaf = true
+	}
+	delete(a.listens, r.Peer)
 	may := c.crossed || a.mayCall(ctx, r.Peer)
 	quiet := settings.quiet(a.Now())
 	a.Log.Info("a call comes in", "room", c.key.room, "peer", r.Peer, "video", r.Video, "allowed", may, "quiet", quiet)
@@ -37,7 +43,7 @@ func (a *Agent) rung(ctx context.Context, c *activeCall, r call.Ring) {
 	switch {
 	case !may:
 		decide(call.Refuse{})
-	case len(a.live) >= a.MaxCalls:
+	case len(a.live) >= a.maxCalls():
 		decide(call.HangUp{Reason: call.UserBusy})
 	case c.crossed:
 		decide(call.Accept{}) // we were calling them
@@ -56,14 +62,20 @@ func (a *Agent) answerByItself(ctx context.Context, c *activeCall, rule AnswerRu
 		return
 	}
 	c.auto, c.rule = true, rule
-	if a.Settings.Current().PrivacyTone && a.Devices != nil {
-		a.helpers.Go(func() {
-			if err := a.Devices.Chime(ctx); err != nil && ctx.Err() == nil {
-				a.Log.Warn("the privacy tone could not be played", "error", err)
-			}
-		})
-	}
+	a.privacyTone(ctx)
 	a.step(ctx, c, call.Accept{})
+}
+
+// privacyTone lets whoever is near the board hear that they are seen or heard.
+func (a *Agent) privacyTone(ctx context.Context) {
+	if !a.Settings.Current().PrivacyTone || a.Devices == nil {
+		return
+	}
+	a.helpers.Go(func() {
+		if err := a.Devices.Chime(ctx); err != nil && ctx.Err() == nil {
+			a.Log.Warn("the privacy tone could not be played", "error", err)
+		}
+	})
 }
 
 // announce writes into the control room who looks in, so that it can be read later.
@@ -79,6 +91,9 @@ func (a *Agent) announce(ctx context.Context, c *activeCall) {
 		what = "watching"
 	}
 	a.note(ctx, c.key.room, fmt.Sprintf("%s is %s.", c.state.Peer(), what))
+	if c.deaf {
+		a.say(ctx, c.key.room, "What you say is not played here.")
+	}
 }
 
 // note says something in the control room, or where there is none in another room.

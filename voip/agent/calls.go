@@ -21,6 +21,8 @@ type activeCall struct {
 	crossed bool              // it crossed a call of ours, which gave way
 	ring    *ring             // that it is part of; nil: it came in
 	streams *call.PeerStreams // the peer's metadata; nil: none came
+	deaf    bool              // the peer's sound is not played
+	limit   *time.Timer       // ends the call; nil: nothing does
 	dialled []rune            // the digits that may become the door's code
 	over    bool
 }
@@ -156,6 +158,7 @@ func (a *Agent) carryOut(ctx context.Context, c *activeCall, o call.Output) {
 	case call.Established:
 		a.Log.Info("the call is up", "room", c.key.room, "peer", c.state.Peer(), "after", c.session.Stats().Connected)
 		a.announce(ctx, c)
+		a.limit(ctx, c)
 	case call.Ended:
 		a.ended(c, o)
 		a.ringEnded(ctx, c)
@@ -210,6 +213,9 @@ func (a *Agent) order(ctx context.Context, c *activeCall, o call.Output) {
 			a.helpers.Go(func() { a.report(ctx, report{call: c, input: call.MediaFailed{}}) })
 			return
 		}
+		if c.deaf {
+			s.Deafen()
+		}
 		if c.auto {
 			s.Withhold(!c.rule.Audio, !c.rule.Video)
 		}
@@ -240,8 +246,10 @@ func (a *Agent) ended(c *activeCall, o call.Ended) {
 	for _, t := range c.timers {
 		t.Stop()
 	}
-	if c.answer != nil {
-		c.answer.Stop()
+	for _, t := range []*time.Timer{c.answer, c.limit} {
+		if t != nil {
+			t.Stop()
+		}
 	}
 	delete(a.calls, c.key)
 	a.mu.Lock()

@@ -12,6 +12,9 @@ import (
 	"porchlight/voip/call"
 )
 
+// listenTime is how long the board waits for the call of somebody who wants to listen.
+const listenTime = 10 * time.Minute
+
 // command is something that a person may write to the board.
 type command struct {
 	word string
@@ -24,7 +27,10 @@ func commands() []command {
 	return []command{
 		{"status", "I tell how I am", func(a *Agent, ctx context.Context, e Event, _ string) { a.say(ctx, e.Room, a.statusText()) }},
 		{"snapshot", "I send a picture", (*Agent).commandSnapshot},
-		{"listen", "I explain how to listen in", (*Agent).commandListen},
+		{"clip", "I send a short film; \"clip 20s\" says how long", (*Agent).commandClip},
+		{"night", "the camera sees by night: \"night on\", \"night off\", or \"night auto\" as the owner has set the hours", (*Agent).commandNight},
+		{"listen", "I answer your next call at once, with sound only, and do not play what you say", (*Agent).commandListen},
+		{"lullaby", "I play a song or noise: \"lullaby\", \"lullaby moon for 30m\", \"lullaby rain loop\"; also \"lullaby stop\", \"list\", \"volume 40\", \"add moon\" behind a sound file, \"remove moon\"", (*Agent).commandLullaby},
 		{"hang up", "I end our call", func(a *Agent, ctx context.Context, e Event, _ string) { a.say(ctx, e.Room, a.hangUpIn(ctx, e.Room)) }},
 		{"quiet", "with a time such as \"quiet 2h\": I neither ring nor answer by myself; \"quiet off\" ends it", (*Agent).commandQuiet},
 		{"open", "I open the door, if there is one", (*Agent).commandOpen},
@@ -37,19 +43,25 @@ func commands() []command {
 // only, never a notice, so that two robots do not talk for ever.
 func (a *Agent) message(ctx context.Context, e Event) {
 	var m struct {
-		Type string `json:"msgtype"`
-		Body string `json:"body"`
-		// Relates is set on edits and the like, which are no new words.
-		Relates json.RawMessage `json:"m.relates_to"`
+		sound
+		Relates struct {
+			Type string `json:"rel_type"` // set on edits and the like, which are no new words
+		} `json:"m.relates_to"`
 	}
-	if json.Unmarshal(e.Content, &m) != nil || m.Type != "m.text" || m.Relates != nil || !a.mayCommand(ctx, e.Sender) {
+	if json.Unmarshal(e.Content, &m) != nil || m.Type == "m.notice" || m.Relates.Type != "" && m.Relates.Type != "m.thread" || !a.mayCommand(ctx, e.Sender) {
 		return
 	}
 	joined, err := a.House.Joined(ctx, e.Room)
 	if err != nil || len(joined) != 2 {
 		return
 	}
-	text := strings.ToLower(strings.Join(strings.Fields(m.Body), " "))
+	if m.isSound() {
+		a.heard(ctx, e, m.sound)
+	}
+	if m.Type != "m.text" {
+		return
+	}
+	text := strings.ToLower(strings.Join(strings.Fields(withoutQuote(e.Content, m.Body)), " "))
 	for _, c := range commands() {
 		if rest, ok := strings.CutPrefix(text, c.word); ok && (rest == "" || rest[0] == ' ') {
 			c.do(a, ctx, e, strings.TrimSpace(rest))
@@ -57,6 +69,15 @@ func (a *Agent) message(ctx context.Context, e Event) {
 		}
 	}
 	a.say(ctx, e.Room, "I did not understand that. Write \"help\" to see what I can do, or call me.")
+}
+
+// withoutQuote takes off what older clients quote of the message that they reply to.
+// spec: fallbacks for rich replies, until v1.13
+func withoutQuote(content json.RawMessage, body string) string {
+	for repliesTo(content) != "" && strings.HasPrefix(body, "> ") {
+		_, body, _ = strings.Cut(body, "\n")
+	}
+	return body
 }
 
 // mayCommand says whether the board does what this user writes.
@@ -90,9 +111,22 @@ func (a *Agent) commandSnapshot(ctx context.Context, e Event, _ string) {
 	})
 }
 
+// commandListen has the sender's next call answered with sound only.
 func (a *Agent) commandListen(ctx context.Context, e Event, _ string) {
-	a.say(ctx, e.Room, "To listen, place a voice call to me and mute your microphone: you hear me, and nobody here hears you. "+
-		"When I answer by myself, a tone may be heard here.")
+	settings := a.Settings.Current()
+	switch {
+	case settings.answers(e.Sender).Never:
+		a.say(ctx, e.Room, "I do not answer your calls by myself: the owner of the house decides that.")
+	case settings.quiet(a.Now()):
+		a.say(ctx, e.Room, "It is a quiet time, in which I answer nobody by myself. \"quiet off\" or the owner's settings end it.")
+	default:
+		a.listens[e.Sender] = a.Now().Add(listenTime)
+		text := "Call me by voice within 10 minutes: I answer at once with sound only, and what you say is not played here."
+		if settings.PrivacyTone {
+			text += " The privacy tone is heard here first."
+		}
+		a.say(ctx, e.Room, text)
+	}
 }
 
 // commandQuiet makes a quiet time from now on, or ends it.

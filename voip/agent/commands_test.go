@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"image"
+	"io"
 	"slices"
 	"strings"
 	"sync"
@@ -25,6 +27,124 @@ type senses struct {
 	sounds   chan []int16 // closed: the microphone fails
 	pictures chan *image.YCbCr
 	opened   int // streams that are open
+
+	film       Film
+	noFilm     error
+	recorded   []time.Duration
+	remembered []string // what Remember was told, and that it ended
+	played     []string // what Play was told, and that it ended
+	noPlay     error
+	tuned      []string
+	noTune     error
+}
+
+// plays is what was played, which it forgets.
+func (s *senses) plays() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := s.played
+	s.played = nil
+	return all
+}
+
+func (s *senses) CheckCamera(controls []CameraControl) error {
+	for _, c := range controls {
+		if c.Name != "gain" && c.Name != "ev" {
+			return fmt.Errorf("the camera has no control %q", c.Name)
+		}
+	}
+	return nil
+}
+
+func (s *senses) TuneCamera(_ context.Context, controls []CameraControl) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tuned = append(s.tuned, fmt.Sprint(controls))
+	return s.noTune
+}
+
+func (s *senses) SetNight(on bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tuned = append(s.tuned, fmt.Sprint("night ", on))
+}
+
+func (s *senses) CheckSong(r io.Reader) error {
+	text, err := io.ReadAll(r)
+	if strings.Contains(string(text), "mp3") {
+		err = errors.New("it is MP3")
+	}
+	return err
+}
+
+func (s *senses) Play(ctx context.Context, t Tune) error {
+	what := t.Noise
+	if t.Open != nil {
+		r, err := t.Open(ctx)
+		if err != nil {
+			return err
+		}
+		text, err := io.ReadAll(r)
+		if err != nil {
+			return err
+		}
+		what = string(text)
+	}
+	note := func(text string) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.played = append(s.played, text)
+	}
+	note(fmt.Sprintf("%s loop %t for %s at %g", what, t.Loop, t.For, t.Volume()))
+	defer note("over")
+	s.mu.Lock()
+	fails := s.noPlay
+	s.mu.Unlock()
+	if fails != nil {
+		return fails
+	}
+	over := (<-chan time.Time)(nil)
+	if t.For > 0 {
+		timer := time.NewTimer(t.For)
+		defer timer.Stop()
+		over = timer.C
+	}
+	select {
+	case <-over:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (s *senses) Record(ctx context.Context, length time.Duration) (Film, error) {
+	s.mu.Lock()
+	s.recorded = append(s.recorded, length)
+	film, err := s.film, s.noFilm
+	s.mu.Unlock()
+	if err != nil {
+		return Film{}, err
+	}
+	over := time.NewTimer(length)
+	defer over.Stop()
+	select {
+	case <-over.C:
+		return film, nil
+	case <-ctx.Done():
+		return Film{}, ctx.Err()
+	}
+}
+
+func (s *senses) Remember(ctx context.Context, picture, sound bool, keep time.Duration) error {
+	note := func(text string) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.remembered = append(s.remembered, text)
+	}
+	note(fmt.Sprintf("picture %t sound %t %s", picture, sound, keep))
+	defer note("over")
+	<-ctx.Done()
+	return ctx.Err()
 }
 
 func (s *senses) Snapshot(context.Context) (Picture, error) {
@@ -103,7 +223,7 @@ func equipped(t *testing.T, test func(h *house, s *senses, a *Agent), pairs ...s
 	var s *senses
 	board(t, func(c *Config) {
 		with(t, pairs...)(c)
-		s = &senses{sounds: make(chan []int16), pictures: make(chan *image.YCbCr)}
+		s = &senses{sounds: make(chan []int16), pictures: make(chan *image.YCbCr), noFilm: errors.New("there is no film")}
 		c.Devices, c.Door = s, s
 	}, func(h *house, _ *media, a *Agent) { test(h, s, a) })
 	if s.opened != 0 {
@@ -125,7 +245,7 @@ func TestCommands(t *testing.T) {
 	equipped(t, func(h *house, s *senses, a *Agent) {
 		for _, tt := range []struct{ write, want string }{
 			{"help", "snapshot: I send a picture."},
-			{"Listen", "voice call"},
+			{"Listen", "by voice"},
 			{"snapshot", "This is what I see at 00:00:00. mxc://h/1"},
 			{"quiet", "for how long"},
 			{"quiet 2 h", "quiet until Saturday 02:00"},

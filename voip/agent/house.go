@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"image"
+	"io"
 	"time"
 
 	"porchlight/server/matrix"
@@ -36,6 +37,12 @@ type House interface {
 	// Upload keeps a picture or the like in the content repository, as the board's, and
 	// returns its URI.
 	Upload(ctx context.Context, contentType, name string, data []byte) (uri string, err error)
+	// Delete takes something out of the content repository.
+	Delete(ctx context.Context, uri string) error
+	// Content reads what is in the content repository.
+	Content(ctx context.Context, uri string) (io.Reader, error)
+	// Event finds an event of a room that the board's user is in.
+	Event(ctx context.Context, room matrix.RoomID, id matrix.EventID) (e Event, found bool, err error)
 }
 
 // Devices are the board's senses and its voice, apart from calls.
@@ -47,6 +54,23 @@ type Devices interface {
 	// OpenSound and OpenPictures listen and watch for alerts.
 	OpenSound(ctx context.Context) (SoundStream, error)
 	OpenPictures(ctx context.Context) (PictureStream, error)
+	// Record makes a film of picture and sound from now on for a while, with what is
+	// remembered from before.
+	Record(ctx context.Context, length time.Duration) (Film, error)
+	// Remember keeps the last moments of the picture, of the sound or of both, until ctx
+	// ends or a device fails.
+	Remember(ctx context.Context, picture, sound bool, keep time.Duration) error
+	// CheckSong says whether a file can be played; the error is a sentence.
+	CheckSong(r io.Reader) error
+	// Play plays a tune until it is over or ctx ends. It gives way to callers' voices.
+	Play(ctx context.Context, t Tune) error
+	// CheckCamera says in a sentence what the camera cannot do of controls.
+	CheckCamera(controls []CameraControl) error
+	// TuneCamera sets the camera's controls; those that were set before and are not named
+	// go back to what they were.
+	TuneCamera(ctx context.Context, controls []CameraControl) error
+	// SetNight has a lamp lit while the camera runs, or not.
+	SetNight(on bool)
 	// SetDucking turns the microphone down while the loudspeaker plays, or not.
 	SetDucking(on bool)
 }
@@ -55,6 +79,25 @@ type Devices interface {
 type Picture struct {
 	JPEG          []byte
 	Width, Height int
+}
+
+// Film is a short film as a file, or only its sound.
+type Film struct {
+	Data          []byte
+	Type          string // MIME type
+	Ending        string // of its file's name, with the dot
+	Width, Height int    // in pixels; 0: it has no pictures
+	Length        time.Duration
+}
+
+// Tune is what is to be played, and how.
+type Tune struct {
+	Noise  string                                       // a kind of noise, or else
+	Open   func(ctx context.Context) (io.Reader, error) // begins a file anew
+	Loop   bool
+	For    time.Duration // 0: until it is over
+	Fade   time.Duration
+	Volume func() float64 // from 0 to 1; asked again and again
 }
 
 // SoundStream is the sound of the board's microphone, mono at alert.SoundRate.
@@ -97,6 +140,8 @@ type Bridge interface {
 type Session interface {
 	// Withhold keeps sound or pictures back for the whole call; it comes before any Order.
 	Withhold(audio, video bool)
+	// Deafen keeps the peer's sound from being played for the whole call; digits are heard.
+	Deafen()
 	// Order carries out what voip/call orders; it never blocks.
 	Order(o call.Output)
 	// Reports is closed when the session has ended.

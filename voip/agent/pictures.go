@@ -35,7 +35,7 @@ func (a *Agent) snapshot(ctx context.Context) (*posted, error) {
 		return nil, err
 	}
 	name := a.Now().Format("2006-01-02-150405") + ".jpg"
-	uri, err := a.House.Upload(ctx, "image/jpeg", name, pic.JPEG)
+	uri, err := a.upload(ctx, "image/jpeg", name, pic.JPEG)
 	if err != nil {
 		return nil, err
 	}

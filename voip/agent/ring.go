@@ -168,7 +168,7 @@ func (a *Agent) roomOfNext(ctx context.Context, r *ring) (matrix.RoomID, bool) {
 
 // place calls one person. spec: MSC2746 add invitee field
 func (a *Agent) place(ctx context.Context, r *ring, user matrix.UserID, room matrix.RoomID) {
-	if len(a.calls) >= a.MaxCalls {
+	if len(a.calls) >= a.maxCalls() {
 		a.Log.Warn("somebody is not called, since there are too many calls", "user", user)
 		return
 	}
@@ -200,7 +200,7 @@ func (a *Agent) ringAnswered(ctx context.Context, c *activeCall) {
 	r.calls = []*activeCall{c}
 	a.Log.Info("the ring is answered", "by", peer, "after", a.Now().Sub(r.began))
 	for _, other := range others {
-		a.step(ctx, other, call.HangUp{Reason: call.UserHangup})
+		a.step(ctx, other, call.HangUp{Reason: call.AnsweredElsewhere})
 	}
 	for _, room := range r.rooms {
 		if room != c.key.room {

@@ -67,6 +67,11 @@ func TestRingAll(t *testing.T) {
 		h.words()
 		h.put(reply(bob, "!bob", call.TypeAnswer, invites["!bob"].CallID, answerJSON))
 		synctest.Wait()
+		for _, e := range h.sent {
+			if e.Type == call.TypeHangup && !strings.Contains(string(e.Content), `"reason":"answered_elsewhere"`) {
+				t.Errorf("the others are told %s", e.Content)
+			}
+		}
 		got := h.words()
 		slices.Sort(got)
 		want := []string{

@@ -23,6 +23,11 @@ type Settings struct {
 	QuietUntil time.Time // by the command; zero: not
 	// QuietAlerts: alerts are sent in quiet times, too.
 	QuietAlerts bool
+	ListenOnly  bool // what callers say is not played at the board
+	// CallLimit is after which time the board hangs up calls that came in, RingLimit those
+	// that it placed; 0: never.
+	CallLimit, RingLimit time.Duration
+	Viewers              int // calls at once
 	// PrivacyTone: who is near the board hears it when a call is answered by itself.
 	PrivacyTone bool
 
@@ -36,10 +41,34 @@ type Settings struct {
 	SoundAlert  bool
 	SoundLevel  float64 // dBFS
 	SoundAttack time.Duration
-	MotionAlert bool
-	MotionShare float64 // of the picture, in percent
-	MotionMask  []alert.Rect
-	FaultAlert  bool // when camera or microphone die and come back
+	// SoundHold is the longest pause that counts as none, SoundRelease how long it has to
+	// be quiet behind it until all is forgotten.
+	SoundHold, SoundRelease time.Duration
+	MotionAlert             bool
+	MotionShare             float64 // of the picture, in percent
+	MotionMask              []alert.Rect
+	AlertClip               bool // a clip follows an alert
+	FaultAlert              bool // when camera or microphone die and come back
+	// NetworkAlert: when the network was gone; NetworkChime: it is heard meanwhile.
+	NetworkAlert, NetworkChime bool
+
+	ClipLength time.Duration // where nothing else is said
+	ClipMax    time.Duration
+	ClipBefore time.Duration // what a clip shows of the time before it was wanted, while alerts are on
+
+	Lullaby       string        // what is played where nothing else is said: a kind of noise, or a song's name
+	LullabyVolume float64       // percent
+	LullabyFor    time.Duration // where nothing else is said
+	LullabyFade   time.Duration
+
+	Night                  string // "auto": as the hours say; or "on" or "off"
+	NightHours             []Hours
+	NightCamera, DayCamera []CameraControl
+
+	// KeepTime is how long pictures and clips are kept that the board made, KeepSpace how
+	// many bytes of them; 0: no bound.
+	KeepTime  time.Duration
+	KeepSpace int64
 
 	Ducking bool // the microphone is turned down while the loudspeaker plays
 }
@@ -68,6 +97,12 @@ const (
 	maxDoorCode    = 12
 	maxMasks       = 16
 	maxHours       = 8
+	maxCallLimit   = 24 * time.Hour
+	minCallLimit   = 10 * time.Second
+	maxViewers     = 16
+	minClip        = time.Second
+	maxClip        = 2 * time.Minute
+	maxClipBefore  = 30 * time.Second
 )
 
 // DefaultSettings are in force where nothing else was set; after is how long a call rings.
@@ -76,7 +111,10 @@ func DefaultSettings(after time.Duration) Settings {
 		RingTimeout: time.Minute, RingPause: 5 * time.Second,
 		AutoAnswer: []AnswerRule{{After: after, Audio: true, Video: true}}, PrivacyTone: true,
 		DoorPulse: 3 * time.Second, DoorConfirm: true,
-		AlertPause: 2 * time.Minute, SoundLevel: -40, SoundAttack: time.Second, MotionShare: 2, FaultAlert: true, Ducking: true,
+		AlertPause: 2 * time.Minute, SoundLevel: -40, SoundAttack: time.Second, SoundHold: 500 * time.Millisecond, SoundRelease: 2 * time.Second,
+		MotionShare: 2, FaultAlert: true, NetworkAlert: true, Ducking: true, RingLimit: 10 * time.Minute, Viewers: DefaultMaxCalls,
+		AlertClip: true, ClipLength: 10 * time.Second, ClipMax: time.Minute, ClipBefore: 5 * time.Second,
+		KeepTime: 30 * 24 * time.Hour, KeepSpace: 1 << 30, Night: "auto", Lullaby: "pink", LullabyVolume: 30, LullabyFor: 30 * time.Minute, LullabyFade: 20 * time.Second,
 	}
 }
 
@@ -100,8 +138,13 @@ func (s *Settings) quiet(now time.Time) bool {
 	if now.Before(s.QuietUntil) {
 		return true
 	}
+	return within24(s.QuietHours, now)
+}
+
+// within24 says whether a time is inside of hours.
+func within24(all []Hours, now time.Time) bool {
 	minute := now.Hour()*60 + now.Minute()
-	return slices.ContainsFunc(s.QuietHours, func(h Hours) bool {
+	return slices.ContainsFunc(all, func(h Hours) bool {
 		if h.From <= h.To {
 			return minute >= h.From && minute < h.To
 		}

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -38,7 +39,11 @@ func settings() []setting {
 		people("allow", "who may call the board; none: as started, or the owner", func(s *Settings) *[]matrix.UserID { return &s.Allow }),
 		{name: "auto_answer", help: "rules such as \"@ann:home=now audio; *=after 10s both\": never, now or after a time; audio, video or both", parse: parseAnswers, show: showAnswers},
 		people("commands", "who may write commands to the board; none: who may call it", func(s *Settings) *[]matrix.UserID { return &s.Commands }),
-		{name: "quiet_hours", help: "times such as \"22:00-07:00, 13:00-14:30\" in which the board neither rings nor answers by itself", parse: parseHours, show: showHours},
+		hours("quiet_hours", "times such as \"22:00-07:00, 13:00-14:30\" in which the board neither rings nor answers by itself", func(s *Settings) *[]Hours { return &s.QuietHours }),
+		{name: "night", help: "auto: the camera sees by night as night_hours say; on or off: always or never", parse: parseNight, show: func(s *Settings) string { return s.Night }},
+		hours("night_hours", "times in which the camera's controls are as night_camera says, and its lamp is on while it runs", func(s *Settings) *[]Hours { return &s.NightHours }),
+		controls("night_camera", "what the camera's controls are by night, such as \"gain=8, ev=1\"", func(s *Settings) *[]CameraControl { return &s.NightCamera }),
+		controls("day_camera", "what they are by day; those that are not named are as the camera has them", func(s *Settings) *[]CameraControl { return &s.DayCamera }),
 		{name: "quiet_until", help: "a time such as 2026-05-01T07:00:00Z up to which it is quiet", parse: parseQuietUntil, show: showQuietUntil},
 		onOff("quiet_alerts", "on: alerts are sent in quiet times, too", func(s *Settings) *bool { return &s.QuietAlerts }),
 		people("door_people", "who may open the door by a message; none: the owner", func(s *Settings) *[]matrix.UserID { return &s.DoorPeople }),
@@ -50,9 +55,27 @@ func settings() []setting {
 		onOff("sound_alert", "on: tell of cries and calls", func(s *Settings) *bool { return &s.SoundAlert }),
 		number("sound_level", "how loud it has to be, in dB below full scale", -90, 0, func(s *Settings) *float64 { return &s.SoundLevel }),
 		length("sound_attack", "how long it has to be loud", 100*time.Millisecond, 30*time.Second, func(s *Settings) *time.Duration { return &s.SoundAttack }),
+		length("sound_hold", "how long a pause may be, as for breath", 0, 10*time.Second, func(s *Settings) *time.Duration { return &s.SoundHold }),
+		length("sound_release", "how long it has to be quiet behind such a pause until all is forgotten", 0, time.Minute, func(s *Settings) *time.Duration { return &s.SoundRelease }),
+		onOff("network_alert", "on: tell from when to when the network was gone", func(s *Settings) *bool { return &s.NetworkAlert }),
+		onOff("network_chime", "on: the board is heard once a minute while its network is gone", func(s *Settings) *bool { return &s.NetworkChime }),
+		onOff("listen_only", "on: what callers say is not played at the board", func(s *Settings) *bool { return &s.ListenOnly }),
+		limit("call_limit", "after which time the board hangs up calls that came in; 0s: never", func(s *Settings) *time.Duration { return &s.CallLimit }),
+		limit("ring_call_limit", "after which time the board hangs up calls that it placed; 0s: never", func(s *Settings) *time.Duration { return &s.RingLimit }),
+		{name: "viewers", help: "how many calls the board takes at once", parse: parseViewers, show: func(s *Settings) string { return strconv.Itoa(s.Viewers) }},
 		onOff("motion_alert", "on: tell of what moves in the picture", func(s *Settings) *bool { return &s.MotionAlert }),
 		number("motion_share", "how much of the picture has to change, in percent", 0.1, 80, func(s *Settings) *float64 { return &s.MotionShare }),
 		{name: "motion_mask", help: "parts of the picture that are not looked at, in percent: \"left,top,right,bottom; …\"", parse: parseMask, show: showMask},
+		span("keep_time", "how long pictures and clips are kept that the board made; 0s: for ever", time.Hour, 10*365*24*time.Hour, func(s *Settings) *time.Duration { return &s.KeepTime }),
+		{name: "keep_space", help: "how many MiB of pictures and clips that the board made are kept, the newest; 0: any number", parse: parseSpace, show: func(s *Settings) string { return strconv.FormatInt(s.KeepSpace>>20, 10) }},
+		onOff("alert_clip", "on: a clip follows an alert", func(s *Settings) *bool { return &s.AlertClip }),
+		length("clip_length", "how long a clip is where nothing else is said", minClip, maxClip, func(s *Settings) *time.Duration { return &s.ClipLength }),
+		length("clip_max", "how long a clip may be that somebody asks for", minClip, maxClip, func(s *Settings) *time.Duration { return &s.ClipMax }),
+		length("clip_before", "how much of the time before an alert its clip shows; more than 0s keeps the encoder running while alerts are on", 0, maxClipBefore, func(s *Settings) *time.Duration { return &s.ClipBefore }),
+		{name: "lullaby", help: "what \"lullaby\" alone plays: white, pink or brown noise, or the name of a song", parse: parseSong, show: func(s *Settings) string { return s.Lullaby }},
+		number("lullaby_volume", "how loud songs and noise are, from 0 to 100", 0, 100, func(s *Settings) *float64 { return &s.LullabyVolume }),
+		length("lullaby_for", "how long noise is played, and songs that are repeated, where nothing else is said", minLullaby, maxLullaby, func(s *Settings) *time.Duration { return &s.LullabyFor }),
+		length("lullaby_fade", "how long songs and noise take to go when their time is over", 0, 10*time.Minute, func(s *Settings) *time.Duration { return &s.LullabyFade }),
 		onOff("fault_alert", "on: tell when camera or microphone die and come back", func(s *Settings) *bool { return &s.FaultAlert }),
 		onOff("ducking", "on: the microphone is turned down while the loudspeaker plays, against echo", func(s *Settings) *bool { return &s.Ducking }),
 	}
@@ -121,6 +144,42 @@ func length(name, help string, least, most time.Duration, at func(*Settings) *ti
 		*at(s) = d
 		return nil
 	}, show: func(s *Settings) string { return at(s).String() }}
+}
+
+func limit(name, help string, at func(*Settings) *time.Duration) setting {
+	return span(name, help, minCallLimit, maxCallLimit, at)
+}
+
+func parseSpace(s *Settings, text string) error {
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || n < 0 || n > 1<<30 {
+		return fmt.Errorf("%q is no number of MiB", text)
+	}
+	s.KeepSpace = n << 20
+	return nil
+}
+
+// span is a length that may also be none.
+func span(name, help string, least, most time.Duration, at func(*Settings) *time.Duration) setting {
+	x := length(name, help, least, most, at)
+	parse := x.parse
+	x.parse = func(s *Settings, text string) error {
+		if text == "0s" || text == "0" {
+			*at(s) = 0
+			return nil
+		}
+		return parse(s, text)
+	}
+	return x
+}
+
+func parseViewers(s *Settings, text string) error {
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 || n > maxViewers {
+		return fmt.Errorf("%q is no number of calls: 1 to %d are possible", text, maxViewers)
+	}
+	s.Viewers = n
+	return nil
 }
 
 func number(name, help string, least, most float64, at func(*Settings) *float64) setting {
@@ -233,33 +292,36 @@ func showAnswers(s *Settings) string {
 	return strings.Join(parts, "; ")
 }
 
-func parseHours(s *Settings, text string) error {
-	var all []Hours
-	for part := range strings.SplitSeq(text, ",") {
-		if part = strings.TrimSpace(part); part == "" {
-			continue
+// hours is a setting of times of day: "22:00-07:00, 13:00-14:30".
+func hours(name, help string, at func(*Settings) *[]Hours) setting {
+	return setting{name: name, help: help, parse: func(s *Settings, text string) error {
+		var all []Hours
+		for part := range strings.SplitSeq(text, ",") {
+			if part = strings.TrimSpace(part); part == "" {
+				continue
+			}
+			from, to, _ := strings.Cut(part, "-")
+			a, err1 := time.Parse("15:04", strings.TrimSpace(from))
+			b, err2 := time.Parse("15:04", strings.TrimSpace(to))
+			if err1 != nil || err2 != nil {
+				return fmt.Errorf("%q are no hours: they look like 22:00-07:00", part)
+			}
+			if a.Equal(b) {
+				return fmt.Errorf("%q begins when it ends", part)
+			}
+			all = append(all, Hours{a.Hour()*60 + a.Minute(), b.Hour()*60 + b.Minute()})
 		}
-		from, to, _ := strings.Cut(part, "-")
-		a, err1 := time.Parse("15:04", strings.TrimSpace(from))
-		b, err2 := time.Parse("15:04", strings.TrimSpace(to))
-		if err1 != nil || err2 != nil {
-			return fmt.Errorf("%q are no hours: they look like 22:00-07:00", part)
+		if len(all) > maxHours {
+			return fmt.Errorf("%d times are too many: %d are possible", len(all), maxHours)
 		}
-		if a.Equal(b) {
-			return fmt.Errorf("%q begins when it ends", part)
-		}
-		all = append(all, Hours{a.Hour()*60 + a.Minute(), b.Hour()*60 + b.Minute()})
-	}
-	if len(all) > maxHours {
-		return fmt.Errorf("%d times are too many: %d are possible", len(all), maxHours)
-	}
-	s.QuietHours = all
-	return nil
+		*at(s) = all
+		return nil
+	}, show: func(s *Settings) string { return showTimes(*at(s)) }}
 }
 
-func showHours(s *Settings) string {
+func showTimes(all []Hours) string {
 	var parts []string
-	for _, h := range s.QuietHours {
+	for _, h := range all {
 		parts = append(parts, fmt.Sprintf("%02d:%02d-%02d:%02d", h.From/60, h.From%60, h.To/60, h.To%60))
 	}
 	return strings.Join(parts, ", ")
@@ -289,6 +351,16 @@ func parseDoorCode(s *Settings, text string) error {
 		return fmt.Errorf("a code is %d to %d digits", minDoorCode, maxDoorCode)
 	}
 	s.DoorCode = text
+	return nil
+}
+
+func parseSong(s *Settings, text string) error {
+	if !slices.Contains(noises, text) {
+		if err := checkSongName(text); err != nil {
+			return errors.New(sentence(err))
+		}
+	}
+	s.Lullaby = text
 	return nil
 }
 

@@ -60,8 +60,14 @@ func (a *Agent) statusText() string {
 			lines = append(lines, fmt.Sprintf("The %s has failed.", name))
 		}
 	}
+	if !a.offline.IsZero() {
+		lines = append(lines, "The network has been gone since "+a.offline.Format("15:04:05")+".")
+	}
 	if a.ringing != nil {
 		lines = append(lines, "Somebody rings.")
+	}
+	if text := a.lullabyText(); text != "" {
+		lines = append(lines, text)
 	}
 	calls := a.Status()
 	if len(calls) == 0 {

@@ -16,17 +16,21 @@ import (
 const MaxSettingText = 4096
 
 // Store keeps the board's settings: rows of text in the database over what the house was
-// started with. All its methods may be called from anywhere.
+// started with; its songs; and what it made by itself. All its methods may be called from anywhere.
 type Store struct {
-	db       *kv.DB
-	table    *kv.Table[string, string]
-	log      *slog.Logger
-	defaults Settings
-	all      []setting
+	db        *kv.DB
+	table     *kv.Table[string, string]
+	songTable *kv.Table[string, songRow]
+	uploads   *kv.Table[uploadKey, uint64]
+	log       *slog.Logger
+	defaults  Settings
+	all       []setting
 
 	mu      sync.Mutex
+	vet     func(name string, s *Settings) error // nil: nothing has more to say to a setting
 	current Settings
 	stored  map[string]string
+	songs   map[string]songRow
 	changed chan struct{}
 }
 
@@ -38,11 +42,15 @@ func NewStore(db *kv.DB, defaults Settings, log *slog.Logger) *Store {
 	}
 	s := &Store{
 		db: db, log: log, defaults: defaults, all: settings(), current: defaults,
-		stored: map[string]string{}, changed: make(chan struct{}),
+		stored: map[string]string{}, songs: map[string]songRow{}, changed: make(chan struct{}),
 	}
 	if db != nil {
 		s.table = kv.NewTable[string, string](db, kv.BoardSettings)
+		s.songTable = kv.NewTable[string, songRow](db, kv.BoardSongs)
 		db.AddCheck("board settings", s.check)
+		db.AddCheck("board songs", s.checkSongs)
+		s.uploads = kv.NewTable[uploadKey, uint64](db, kv.BoardUploads)
+		db.AddCheck("board uploads", s.checkUploads)
 	}
 	return s
 }
@@ -54,6 +62,7 @@ func (s *Store) Load(ctx context.Context) error {
 	}
 	return s.db.View(ctx, func(tx *kv.ReadTx) error {
 		s.take(s.rows(tx))
+		s.takeSongs(s.songRows(tx))
 		return nil
 	})
 }
@@ -141,6 +150,14 @@ func (s *Store) Set(ctx context.Context, name, text, words string) error {
 	scratch := s.Current()
 	if err := x.parse(&scratch, text); err != nil {
 		return matrix.InvalidParam(name + ": " + err.Error())
+	}
+	s.mu.Lock()
+	vet := s.vet
+	s.mu.Unlock()
+	if vet != nil {
+		if err := vet(name, &scratch); err != nil {
+			return err
+		}
 	}
 	if x.needsWords(text) && words != x.words {
 		return matrix.InvalidParam(fmt.Sprintf("%s is switched off only by whoever confirms in these words: %s", name, x.words))

@@ -126,7 +126,7 @@ func TestStore(t *testing.T) {
 	if !s.Current().PrivacyTone {
 		t.Error("the tone stayed off")
 	}
-	again := &Store{db: db, table: s.table, log: s.log, defaults: DefaultSettings(time.Second), all: settings(), changed: make(chan struct{})}
+	again := &Store{db: db, table: s.table, songTable: s.songTable, uploads: s.uploads, log: s.log, defaults: DefaultSettings(time.Second), all: settings(), changed: make(chan struct{})}
 	if err := again.Load(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -3,8 +3,10 @@ package agent
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
+	"porchlight/server/matrix"
 	"porchlight/voip/alert"
 )
 
@@ -15,8 +17,6 @@ const (
 	senseStall = 15 * time.Second
 	// microphoneDead is how long perfect silence is no fault.
 	microphoneDead = 10 * time.Second
-	breathTime     = 500 * time.Millisecond
-	forgetTime     = 2 * time.Second
 )
 
 // sense is the camera or the microphone as a watchman.
@@ -30,15 +30,21 @@ type sense struct {
 
 // watch starts what follows the settings and watches as they say.
 func (a *Agent) watch(ctx context.Context) {
+	if a.Network != nil {
+		a.helpers.Go(func() { a.watchNetwork(ctx) })
+	}
 	if a.Devices == nil {
 		return
 	}
+	a.helpers.Go(func() { a.sweep(ctx) })
 	for _, s := range []sense{
 		{"microphone", func(s Settings) bool { return s.SoundAlert }, a.listenForCries},
 		{"camera", func(s Settings) bool { return s.MotionAlert }, a.lookForMotion},
 	} {
 		a.helpers.Go(func() { a.attend(ctx, s) })
 	}
+	a.helpers.Go(func() { a.remember(ctx) })
+	a.helpers.Go(func() { a.keepNight(ctx) })
 }
 
 // attend keeps a sense in use while the settings want it, with the settings of the day.
@@ -47,36 +53,18 @@ func (a *Agent) attend(ctx context.Context, s sense) {
 		changed, settings := a.Settings.Changed(), a.Settings.Current()
 		a.Devices.SetDucking(settings.Ducking)
 		if !s.wanted(settings) {
-			select {
-			case <-changed:
-			case <-ctx.Done():
-			}
+			a.pause(ctx, changed, 0)
 			continue
 		}
-		during, cancel := context.WithCancel(ctx)
-		stop := make(chan struct{})
-		a.helpers.Go(func() {
-			defer cancel()
-			select {
-			case <-changed:
-			case <-stop:
-			}
-		})
+		during, cancel := a.until(ctx, changed)
 		err := s.use(during, settings, func() { a.sensed(ctx, s.name, nil) })
 		failed := err != nil && during.Err() == nil
-		close(stop)
+		cancel()
 		if !failed {
 			continue
 		}
 		a.sensed(ctx, s.name, err)
-		again := time.NewTimer(senseRetry)
-		select {
-		case <-again.C:
-		case <-changed:
-			again.Stop()
-		case <-ctx.Done():
-			again.Stop()
-		}
+		a.pause(ctx, changed, senseRetry)
 	}
 }
 
@@ -94,13 +82,38 @@ func (a *Agent) sensed(ctx context.Context, name string, err error) {
 		}
 		// Also in quiet times: whoever relies on the board has to know.
 		if a.Settings.Current().FaultAlert {
-			a.alarm(ctx, text, nil)
+			a.warn(ctx, text)
 		}
 	})
 }
 
+// warn tells those who are to be told of alerts, and the owner in the control room, that
+// they cannot rely on the board.
+func (a *Agent) warn(ctx context.Context, text string) {
+	rooms := a.alertRooms(ctx)
+	if control, err := a.House.ControlRoom(ctx); err != nil {
+		a.Log.Error("the control room cannot be found", "error", err)
+	} else if control != "" && !slices.Contains(rooms, control) {
+		rooms = append(rooms, control)
+	}
+	for _, room := range rooms {
+		a.say(ctx, room, text)
+	}
+}
+
 // alarm tells all people who are to be told, with a picture if there is one.
 func (a *Agent) alarm(ctx context.Context, text string, picture *posted) {
+	for _, room := range a.alertRooms(ctx) {
+		if picture != nil {
+			a.post(ctx, room, *picture, text)
+			continue
+		}
+		a.say(ctx, room, text)
+	}
+}
+
+// alertRooms are the rooms in which the people are told who are to be told of alerts.
+func (a *Agent) alertRooms(ctx context.Context) (rooms []matrix.RoomID) {
 	people := a.Settings.Current().AlertPeople
 	if len(people) == 0 {
 		people = a.ringPeople(ctx)
@@ -111,28 +124,33 @@ func (a *Agent) alarm(ctx context.Context, text string, picture *posted) {
 			a.Log.Error("somebody cannot be told of an alert", "user", user, "error", err)
 			continue
 		}
-		if picture != nil {
-			a.post(ctx, room, *picture, text)
-			continue
-		}
-		a.say(ctx, room, text)
+		rooms = append(rooms, room)
 	}
+	return rooms
 }
 
-// raise sends an alert with a picture, or without one if none can be had.
+// raise sends an alert with a picture, or without one if none can be had. A clip follows
+// when it is over, so that nobody has to wait for it.
 func (a *Agent) raise(ctx context.Context, text string) {
 	if settings := a.Settings.Current(); !settings.alerts(a.Now()) {
 		return
 	}
 	text += " at " + a.Now().Format("15:04:05") + "."
 	a.Log.Info("an alert", "text", text)
+	var picture *posted // Run's own
 	a.aside(ctx, func(ctx context.Context) func(context.Context) {
 		p, err := a.snapshot(ctx)
 		if err != nil {
 			a.Log.Info("an alert goes out without a picture", "error", err)
 		}
-		return func(ctx context.Context) { a.alarm(ctx, text, p) }
+		return func(ctx context.Context) {
+			picture = p
+			a.alarm(ctx, text, p)
+		}
 	})
+	if a.Settings.Current().AlertClip {
+		a.alertClip(ctx, text, func() *posted { return picture })
+	}
 }
 
 // listenForCries listens until the microphone fails.
@@ -143,7 +161,7 @@ func (a *Agent) listenForCries(ctx context.Context, s Settings, good func()) err
 	}
 	defer stream.Close()
 	ear := alert.NewSound(alert.SoundConfig{
-		Level: s.SoundLevel, Attack: s.SoundAttack, Hold: breathTime, Release: forgetTime, Pause: s.AlertPause, Dead: microphoneDead,
+		Level: s.SoundLevel, Attack: s.SoundAttack, Hold: s.SoundHold, Release: s.SoundRelease, Pause: s.AlertPause, Dead: microphoneDead,
 	})
 	silent := fmt.Errorf("it gives perfect silence, as one that is unplugged or muted")
 	dead, alive := false, false
@@ -152,6 +170,7 @@ func (a *Agent) listenForCries(ctx context.Context, s Settings, good func()) err
 		if err != nil {
 			return err
 		}
+		ear.SetSong(a.singing.Load())
 		switch ear.Add(block, a.Now()) {
 		case alert.SoundAlarm:
 			a.later(ctx, func(ctx context.Context) { a.raise(ctx, "I hear a cry or a call") })

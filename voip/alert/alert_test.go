@@ -184,3 +184,39 @@ func TestMotion(t *testing.T) {
 		t.Errorf("after the pause it was told %d times in all", n)
 	}
 }
+
+// TestSoundBesideASong: a song that the board plays is no cry, and a cry stands out from it.
+func TestSoundBesideASong(t *testing.T) {
+	song := func(n int) float64 { // a voice that sings, a second loud and a second soft
+		x := cry(0.1)(n)
+		if n/SoundRate%2 == 1 {
+			x /= 2
+		}
+		return x
+	}
+	both := func(n int) float64 { return song(n) + cry(0.5)(n) }
+	for _, tt := range []struct {
+		name   string
+		sounds []stretch
+		want   int
+	}{
+		{"a song", []stretch{{song, 30 * time.Second}}, 0},
+		{"a cry over it", []stretch{{song, 10 * time.Second}, {both, 2 * time.Second}, {song, 5 * time.Second}}, 1},
+		{"a cry after a pause in it", []stretch{{song, 10 * time.Second}, {still, 2 * time.Second}, {both, 2 * time.Second}}, 1},
+		{"white noise", []stretch{{noise(0.2), 20 * time.Second}}, 0},
+		{"a cry over white noise", []stretch{{noise(0.05), 20 * time.Second}, {cry(0.2), 2 * time.Second}}, 1},
+	} {
+		s := NewSound(nursery)
+		s.SetSong(true)
+		if got, at := hear(s, tt.sounds...); len(got) != tt.want {
+			t.Errorf("%s: %d alarms, at %v", tt.name, len(got), at)
+		}
+	}
+	s := NewSound(nursery)
+	s.SetSong(true)
+	hear(s, stretch{song, 5 * time.Second})
+	s.SetSong(false)
+	if got, _ := hear(s, stretch{cry(0.1), 2 * time.Second}); len(got) != 1 {
+		t.Error("when the song is over, the usual loudness does not count")
+	}
+}

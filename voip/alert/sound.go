@@ -17,6 +17,14 @@ const (
 	bandShare         = 0.4           // the least part of the energy that has to lie there
 )
 
+// While the board itself plays a song, what counts is what stands out from it.
+const (
+	songLearn  = 3 * time.Second // in which the song's loudness is learnt, and nothing is told of
+	songMargin = 8.0             // dB that something has to be louder than the song
+	songRise   = 2.0             // dB a second by which the song is taken to be louder,
+	songFall   = 0.5             // and softer
+)
+
 // SoundConfig says what is a noise worth telling of. All fields are needed.
 type SoundConfig struct {
 	// Level in dBFS is how loud the voices' band has to be.
@@ -57,6 +65,10 @@ type Sound struct {
 	dead       bool
 	level      float64
 	everRaised bool
+
+	song    bool
+	learnt  time.Duration // how long the song has been heard
+	loudest float64       // of the song, in dBFS
 }
 
 // NewSound makes a Sound that has heard nothing.
@@ -66,6 +78,27 @@ func NewSound(cfg SoundConfig) *Sound {
 
 // Level is the loudness of the voices' band in the last block, in dBFS.
 func (s *Sound) Level() float64 { return s.level }
+
+// SetSong says whether the board itself plays a song now.
+func (s *Sound) SetSong(on bool) {
+	if on != s.song {
+		s.song, s.learnt, s.loudest = on, 0, Silence
+	}
+}
+
+// threshold is how loud the voices' band has to be in a block of a length.
+func (s *Sound) threshold(length time.Duration) float64 {
+	if !s.song {
+		return s.cfg.Level
+	}
+	if s.learnt += length; s.learnt <= songLearn {
+		s.loudest = max(s.loudest, s.level)
+		return math.Inf(1)
+	}
+	limit := max(s.cfg.Level, s.loudest+songMargin)
+	s.loudest += max(-songFall*length.Seconds(), min(songRise*length.Seconds(), s.level-s.loudest))
+	return limit
+}
 
 // Add hears the next block, which was over at the given time.
 func (s *Sound) Add(block []int16, at time.Time) SoundVerdict {
@@ -86,7 +119,7 @@ func (s *Sound) Add(block []int16, at time.Time) SoundVerdict {
 		return verdict
 	}
 	s.level = decibels(math.Sqrt(band / float64(len(block))))
-	s.count(s.level >= s.cfg.Level && band >= bandShare*all, length)
+	s.count(s.level >= s.threshold(length) && band >= bandShare*all, length)
 	switch {
 	case s.loud == 0:
 		s.alarmed = false

@@ -171,6 +171,10 @@ func (s *Session) Withhold(audio, video bool) {
 	s.withheld = map[string]bool{"audio": audio, "video": video}
 }
 
+// Deafen keeps the peer's sound from being played, for the whole call; digits that are
+// dialled are still heard. It has to come before the first description.
+func (s *Session) Deafen() { s.deaf.Store(true) }
+
 // deviceCodecs is what the board can send of a kind. The caller holds negotiating.
 func (s *Session) deviceCodecs(kind string) []string {
 	if s.withheld[kind] {

@@ -84,6 +84,9 @@ func (s *Session) receiveAudio(t *webrtc.TrackRemote, r *webrtc.RTPReceiver) {
 // openSpeaker opens the loudspeaker for the first stream of sound; a second one
 // goes through the same. Without a loudspeaker the call goes on.
 func (s *Session) openSpeaker() device.Speaker {
+	if s.deaf.Load() {
+		return nil
+	}
 	s.mu.Lock()
 	speaker := s.speaker
 	s.mu.Unlock()

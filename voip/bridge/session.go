@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pion/interceptor/pkg/cc"
@@ -78,6 +79,7 @@ type Session struct {
 	wake   chan struct{}
 	done   chan struct{}
 	work   sync.WaitGroup // streams; added to by spawn only
+	deaf   atomic.Bool    // the peer is not played
 
 	// negotiating is held by whoever exchanges descriptions, and guards these.
 	negotiating sync.Mutex

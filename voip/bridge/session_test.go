@@ -552,3 +552,17 @@ func TestWithhold(t *testing.T) {
 		t.Errorf("%+v, %d cameras", st, m.cameras.Load())
 	}
 }
+
+// Who is only to listen is received, for the digits' sake, and not played.
+func TestDeafen(t *testing.T) {
+	m := newMedia()
+	s := open(t, m, nil)
+	s.Deafen()
+	p := newPeer(t, false)
+	p.talk(webrtc.MimeTypeOpus, both)
+	connect(t, s, p)
+	p.more("audio", 10)
+	if st := s.Stats(); st.AudioReceived == 0 || st.AudioSent == 0 || st.Speaker.Packets != 0 {
+		t.Errorf("%+v", st)
+	}
+}

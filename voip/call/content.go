@@ -189,7 +189,7 @@ type Reject struct {
 // HangupReason says why a call was ended.
 type HangupReason string
 
-// All reasons that the standard knows.
+// All reasons that the standard knows, and one that clients know.
 //
 // spec: MSC2746 introduce more reason codes to m.call.hangup
 const (
@@ -200,6 +200,9 @@ const (
 	UserMediaFailed HangupReason = "user_media_failed" // no camera and no microphone
 	UserBusy        HangupReason = "user_busy"         // in another call
 	UnknownError    HangupReason = "unknown_error"     // anything else
+	// AnsweredElsewhere is none of the standard's: somebody else took the call. Clients that
+	// do not know it take it for an unknown reason.
+	AnsweredElsewhere HangupReason = "answered_elsewhere"
 )
 
 // Hangup is m.call.hangup.

@@ -142,7 +142,7 @@ func knownReason(r HangupReason) HangupReason {
 	switch r {
 	case "":
 		return UserHangup
-	case ICEFailed, ICETimeout, InviteTimeout, UserHangup, UserMediaFailed, UserBusy:
+	case ICEFailed, ICETimeout, InviteTimeout, UserHangup, UserMediaFailed, UserBusy, AnsweredElsewhere:
 		return r
 	}
 	return UnknownError

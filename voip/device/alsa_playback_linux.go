@@ -73,6 +73,18 @@ func (p *playback) play(pcm []int16) bool {
 	return false
 }
 
+// playNext implements pacer.
+func (p *playback) playNext(ctx context.Context, pcm []int16) error {
+	select {
+	case p.queue <- append([]int16(nil), pcm...):
+		return nil
+	case <-p.done:
+		return ErrClosed
+	case <-ctx.Done():
+		return fmt.Errorf("device: the loudspeaker takes no sound: %w", ctx.Err())
+	}
+}
+
 // close stops the sound and returns when the card is free again.
 func (p *playback) close() error {
 	p.quit()

@@ -38,12 +38,19 @@ type Board struct {
 	closed chan struct{}                  // closed when Run has ended or Close was called
 	once   sync.Once
 
-	duck ducker
+	tuner tuner // nil: the camera has no controls
+	tuned tuning
+
+	duck  ducker
+	floor floor
 
 	mu       sync.Mutex
 	speaking bool   // an exclusive loudspeaker plays a caller
 	playing  player // an exclusive loudspeaker that is open; nil if it is not
 	players  int    // who plays on it
+
+	memory     memory // guarded by mu
+	recordings int    // films that are being made; guarded by mu
 
 	liveMu sync.Mutex // held while Config.Live is told
 	live   int        // sources that run
@@ -55,7 +62,7 @@ func New(cfg Config) (*Board, error) {
 	if err := cfg.complete(); err != nil {
 		return nil, err
 	}
-	b := &Board{cfg: cfg, duck: ducker{now: cfg.Now}, jobs: make(chan func(context.Context)), closed: make(chan struct{})}
+	b := &Board{cfg: cfg, duck: ducker{now: cfg.Now}, floor: floor{now: cfg.Now}, jobs: make(chan func(context.Context)), closed: make(chan struct{})}
 	for _, find := range []func() error{b.findCamera, b.findMicrophone, b.findLoudspeaker} {
 		if err := find(); err != nil {
 			return nil, err
@@ -232,7 +239,7 @@ func (b *Board) OpenSpeaker(ctx context.Context) (Speaker, error) {
 		return nil, err
 	}
 	b.speaking = true
-	s := newSpeaker(b.cfg.Now, p, func() {
+	s := newSpeaker(b.cfg.Now, voice{p, &b.floor}, func() {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		b.speaking = false
@@ -256,7 +263,11 @@ func (b *Board) borrowPlayer(ctx context.Context) (player, error) {
 		b.playing = p
 	}
 	b.players++
-	return borrowed{b.playing, b.returnPlayer}, nil
+	p := borrowed{b.playing, b.returnPlayer}
+	if waits, ok := b.playing.(pacer); ok {
+		return paced{p, waits}, nil
+	}
+	return p, nil
 }
 
 // returnPlayer closes the loudspeaker after the last who played on it.
@@ -283,6 +294,20 @@ type borrowed struct {
 }
 
 func (p borrowed) close() error { return p.giveBack() }
+
+// paced is a borrowed player that can wait.
+type paced struct {
+	borrowed
+	pacer
+}
+
+// countCamera follows whether the camera runs.
+func (b *Board) countCamera(change int) {
+	b.countLive(change)
+	if b.cfg.Watched != nil {
+		b.cfg.Watched(change > 0)
+	}
+}
 
 // countLive follows how many sources run.
 func (b *Board) countLive(change int) {

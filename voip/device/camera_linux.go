@@ -145,6 +145,7 @@ func (b *Board) useCamera(c camera) {
 		return b.openCamera(c, h, raw)
 	}, hubs...)
 	b.video.exclusive, b.video.raw = true, raw
+	b.tuner = v4l2Tuner{c.path}
 }
 
 func (b *Board) openCamera(c camera, h, raw *hub) (producer, error) {
@@ -179,6 +180,12 @@ func (b *Board) openV4L2(c camera, format webcam.PixelFormat) (*v4l2, error) {
 	if err := v.start(b.cfg.Width, b.cfg.Height, b.cfg.FPS); err != nil {
 		_ = cam.Close()
 		return nil, fmt.Errorf("device: camera %s: %w", c.path, err)
+	}
+	// One that was plugged in anew has forgotten them.
+	if controls, _ := b.tuned.wanted(); len(controls) > 0 {
+		if err := b.tuner.apply(nil, controls); err != nil {
+			b.cfg.Log.Warn("the camera's controls are not as they should be", "err", err)
+		}
 	}
 	b.cfg.Log.Info("camera started", "path", c.path, "width", v.width, "height", v.height)
 	return v, nil

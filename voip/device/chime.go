@@ -33,6 +33,7 @@ func (b *Board) Chime(ctx context.Context) error {
 		return err
 	}
 	pcm := chimeSound()
+	b.floor.speak(time.Duration(len(pcm))*time.Second/soundRate + chimeTail) // songs wait
 	tick := time.NewTicker(PacketDuration)
 	defer tick.Stop()
 	for len(pcm) > 0 && ctx.Err() == nil {

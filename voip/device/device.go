@@ -178,6 +178,9 @@ type Config struct {
 	// none runs any more: for a light that nobody can keep dark. It must not block; nil
 	// is told nothing.
 	Live func(on bool)
+	// Watched is told when the camera begins to run and when it ends, for a lamp that is of
+	// use only then. It must not block; nil is told nothing.
+	Watched func(on bool)
 	// Log takes what happens to the devices; nil discards it.
 	Log *slog.Logger
 	// Now is the clock that is burnt into the test picture; nil is time.Now.

@@ -38,13 +38,18 @@ func (b *Board) SetDucking(on bool) {
 	b.duck.on = on
 }
 
-// played hears what the loudspeaker is given.
-func (d *ducker) played(pcm []int16) {
+// audible says whether somebody is heard in a block.
+func audible(pcm []int16) bool {
 	var sum float64
 	for _, s := range pcm {
 		sum += float64(s) * float64(s)
 	}
-	if len(pcm) == 0 || math.Sqrt(sum/float64(len(pcm))) < math.MaxInt16*math.Pow(10, duckLevel/20) {
+	return len(pcm) > 0 && math.Sqrt(sum/float64(len(pcm))) >= math.MaxInt16*math.Pow(10, duckLevel/20)
+}
+
+// played hears what the loudspeaker is given.
+func (d *ducker) played(pcm []int16) {
+	if !audible(pcm) {
 		return
 	}
 	d.mu.Lock()

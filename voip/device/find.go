@@ -8,6 +8,14 @@ import (
 
 // findCamera decides where the picture comes from.
 func (b *Board) findCamera() error {
+	err := b.chooseCamera()
+	if b.video != nil {
+		b.video.live = b.countCamera
+	}
+	return err
+}
+
+func (b *Board) chooseCamera() error {
 	switch b.cfg.Camera {
 	case None:
 		b.say("There is no camera, by configuration.")

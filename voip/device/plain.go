@@ -156,8 +156,8 @@ func (b *Board) stillPicture(ctx context.Context) ([]byte, int, int, error) {
 			return nil, 0, 0, ctx.Err()
 		}
 	}
-	b.countLive(1)
-	defer b.countLive(-1)
+	b.countCamera(1)
+	defer b.countCamera(-1)
 	data, err := b.still(ctx)
 	if err != nil {
 		return nil, 0, 0, err

@@ -158,7 +158,7 @@ func (r *record) close() error {
 func TestChime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var opened []*record
-		b := &Board{cfg: Config{Now: time.Now}, jobs: make(chan func(context.Context)), closed: make(chan struct{}), duck: ducker{now: time.Now}}
+		b := &Board{cfg: Config{Now: time.Now}, jobs: make(chan func(context.Context)), closed: make(chan struct{}), duck: ducker{now: time.Now}, floor: floor{now: time.Now}}
 		go b.Run(t.Context())
 		b.speaker = func(context.Context) (player, error) {
 			opened = append(opened, &record{})

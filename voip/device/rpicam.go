@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -57,12 +59,19 @@ func (b *Board) findRPiCam() bool {
 	if still, err := exec.LookPath(rpicamStillName); err == nil {
 		b.still = func(ctx context.Context) ([]byte, error) { return b.rpicamStill(ctx, still) }
 	}
+	b.tuner = rpicamTuner{}
+	wanted := func() ([]string, int) {
+		controls, version := b.tuned.wanted()
+		return append(slices.Clone(args), rpicamControls(controls, findTuning)...), version
+	}
 	frame := time.Second / time.Duration(b.cfg.FPS)
 	b.video = b.newFeed("Raspberry Pi camera", func(h *hub) (producer, error) {
+		args, version := wanted()
 		in, err := startRPiCam(program, args)
 		if err != nil {
 			return nil, err
 		}
+		in.wanted, in.version = wanted, version
 		return &h264Producer{in: in, hub: h, bitrate: b.cfg.Bitrate, frame: frame}, nil
 	}, newHub(string(H264), true, videoQueueFrames))
 	return true
@@ -71,8 +80,9 @@ func (b *Board) findRPiCam() bool {
 // rpicamStill takes a single picture while the camera is not in use.
 func (b *Board) rpicamStill(ctx context.Context, program string) ([]byte, error) {
 	var complaint tailWriter
-	cmd := exec.CommandContext(ctx, program, "-n", "-t", "500", "--quality", strconv.Itoa(snapshotQuality),
-		"--width", strconv.Itoa(b.cfg.Width), "--height", strconv.Itoa(b.cfg.Height), "-o", "-")
+	controls, _ := b.tuned.wanted()
+	cmd := exec.CommandContext(ctx, program, append(rpicamControls(controls, findTuning), "-n", "-t", "500", "--quality", strconv.Itoa(snapshotQuality),
+		"--width", strconv.Itoa(b.cfg.Width), "--height", strconv.Itoa(b.cfg.Height), "-o", "-")...)
 	cmd.Stderr, cmd.WaitDelay = &complaint, time.Second
 	jpeg, err := cmd.Output()
 	if err != nil {
@@ -101,6 +111,36 @@ type rpicam struct {
 	stderr *tailWriter
 	units  unitSplitter
 	buf    []byte
+
+	// wanted is the options that are wanted now, and their version; nil: always the same.
+	wanted  func() (args []string, version int)
+	version int
+}
+
+// tuningFolders are where libcamera has its files on how sensors see.
+var tuningFolders = []string{"/usr/share/libcamera/ipa/rpi/vc4", "/usr/share/libcamera/ipa/rpi/pisp"}
+
+// findTuning finds such a file by its name; empty: there is none.
+func findTuning(name string) string {
+	for _, folder := range tuningFolders {
+		path := filepath.Join(folder, name)
+		if _, err := os.Stat(path); err == nil {
+			return path
+		}
+	}
+	return ""
+}
+
+// restart starts the program anew, with other options. Only one at a time can have the
+// camera.
+func (c *rpicam) restart(args []string) error {
+	_ = c.close()
+	next, err := startRPiCam(c.cmd.Path, args)
+	if err != nil {
+		return err
+	}
+	c.cmd, c.out, c.stderr, c.units = next.cmd, next.out, next.stderr, next.units
+	return nil
 }
 
 func startRPiCam(program string, args []string) (*rpicam, error) {
@@ -124,6 +164,14 @@ func (c *rpicam) next(ctx context.Context) ([]byte, time.Time, error) {
 	for {
 		if err := ctx.Err(); err != nil {
 			return nil, time.Time{}, err
+		}
+		if c.wanted != nil {
+			if args, version := c.wanted(); version != c.version {
+				c.version, last = version, time.Now()
+				if err := c.restart(args); err != nil {
+					return nil, time.Time{}, err
+				}
+			}
 		}
 		if unit := c.units.next(false); unit != nil {
 			return unit, time.Now(), nil

@@ -1,5 +1,5 @@
 // Package gpio is what hangs on the board's pins: the ring button, the light that is on
-// while somebody can be seen or heard, and the relay of the door.
+// while somebody can be seen or heard, a lamp for the night, and the relay of the door.
 //
 // It speaks with the kernel's GPIO character device through periph.io. A line is named as
 // the kernel names it ("GPIO17") or by chip and number ("gpiochip0:17"), with ",low" or

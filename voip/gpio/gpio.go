@@ -29,6 +29,7 @@ type Config struct {
 	Button string // rings
 	Light  string // is on while camera or microphone is live
 	Door   string // opens the door while it is on
+	Night  string // lights up what the camera sees by night
 }
 
 // Spec is a line's name taken apart.
@@ -91,6 +92,7 @@ type Lines struct {
 	buttonLow bool
 	light     *driven
 	door      *driven
+	night     *driven
 	now       func() time.Time
 }
 
@@ -115,6 +117,17 @@ func (l *Lines) HasLight() bool { return l != nil && l.light != nil }
 
 // HasDoor says whether there is a relay for the door.
 func (l *Lines) HasDoor() bool { return l != nil && l.door != nil }
+
+// HasNight says whether there is a lamp for the night.
+func (l *Lines) HasNight() bool { return l != nil && l.night != nil }
+
+// Night switches the lamp for the night; ErrNone without one.
+func (l *Lines) Night(on bool) error {
+	if !l.HasNight() {
+		return ErrNone
+	}
+	return l.night.set(on)
+}
 
 // Light switches the light; ErrNone without one.
 func (l *Lines) Light(on bool) error {
@@ -195,12 +208,12 @@ func (l *Lines) steady(ctx context.Context) (bool, error) {
 	return level, nil
 }
 
-// Close switches light and relay off and gives the lines back.
+// Close switches light, lamp and relay off and gives the lines back.
 func (l *Lines) Close() {
 	if l == nil {
 		return
 	}
-	for _, d := range []*driven{l.light, l.door} {
+	for _, d := range []*driven{l.light, l.door, l.night} {
 		if d != nil {
 			_ = d.set(false) // the line is given back in any case
 			d.mu.Lock()

@@ -165,8 +165,11 @@ func TestButtonGone(t *testing.T) {
 
 func TestDoorAndLight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		door, light := newWire(true), newWire(false)
-		l := &Lines{door: &driven{out: door, low: true}, light: &driven{out: light}, now: time.Now}
+		door, light, night := newWire(true), newWire(false), newWire(false)
+		l := &Lines{door: &driven{out: door, low: true}, light: &driven{out: light}, night: &driven{out: night}, now: time.Now}
+		if err := l.Night(true); err != nil || !night.level || !l.HasNight() {
+			t.Errorf("the lamp for the night is on: %t, %v", night.level, err)
+		}
 		if err := l.Light(true); err != nil {
 			t.Fatal(err)
 		}
@@ -187,7 +190,7 @@ func TestDoorAndLight(t *testing.T) {
 			t.Errorf("when it stops the relay is left on, %v", err)
 		}
 		l.Close()
-		if !door.closed || !light.closed || light.level || !door.level {
+		if !door.closed || !light.closed || !night.closed || light.level || night.level || !door.level {
 			t.Error("light or relay is left on, or not given back")
 		}
 	})
@@ -198,7 +201,7 @@ func TestNothingConfigured(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if l.HasButton() || l.HasLight() || l.HasDoor() || !errors.Is(l.Light(true), ErrNone) || !errors.Is(l.OpenDoor(t.Context(), time.Second), ErrNone) {
+	if l.HasButton() || l.HasLight() || l.HasDoor() || !errors.Is(l.Light(true), ErrNone) || !errors.Is(l.Night(true), ErrNone) || !errors.Is(l.OpenDoor(t.Context(), time.Second), ErrNone) {
 		t.Error("there is something that was not configured")
 	}
 	ctx, cancel := context.WithCancel(t.Context())

@@ -48,7 +48,7 @@ func (l *Lines) take(cfg Config) error {
 		}
 		l.button = &kernelInput{line: line}
 	}
-	for text, to := range map[string]**driven{cfg.Light: &l.light, cfg.Door: &l.door} {
+	for text, to := range map[string]**driven{cfg.Light: &l.light, cfg.Door: &l.door, cfg.Night: &l.night} {
 		if text == "" {
 			continue
 		}
