@@ -92,7 +92,7 @@ var house = map[string]room{
 	"server/mail/mailtest": {},
 
 	"server/web":       {ours: ground, outside: []string{"github.com/julienschmidt/httprouter", "golang.org/x/time/rate"}},
-	"server/ntfy":      {ours: join(ground, "server/web"), outside: []string{"github.com/coder/websocket"}, tests: []string{"server"}},
+	"server/ntfy":      {ours: join(ground, "server/web"), outside: []string{"github.com/coder/websocket", "golang.org/x/time/rate"}, tests: []string{"server"}},
 	"server/clientapi": {ours: join(ground, rules, keepers, views, "server/web", "server/mail", "media", "media/thumb"), tests: []string{"server"}},
 	"server/panel":     {ours: join(ground, keepers, "server/web", "media"), tests: []string{"server"}},
 

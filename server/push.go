@@ -45,10 +45,23 @@ type PushConfig struct {
 	// MailAfter is how long something is unread before a mail tells of it, MailEvery the least
 	// time between two mails to one address; 0: push's defaults.
 	MailAfter, MailEvery time.Duration
+	// Topics is who may listen to the topics of this house: TopicsSecret (also if empty),
+	// TopicsOpen or TopicsOff.
+	Topics string
 }
+
+// Who may listen to the topics of the house.
+const (
+	TopicsSecret = "secret" // devices that have a secret
+	TopicsOpen   = "open"   // whoever knows a topic's name
+	TopicsOff    = "off"    // there are no topics
+)
 
 // check refuses what cannot be.
 func (c *PushConfig) check() error {
+	if !slices.Contains([]string{"", TopicsSecret, TopicsOpen, TopicsOff}, c.Topics) {
+		return fmt.Errorf("topics are %s, %s or %s, not %q", TopicsSecret, TopicsOpen, TopicsOff, c.Topics)
+	}
 	for _, at := range c.Gateways {
 		u, err := url.Parse("//" + at)
 		if err != nil || u.Hostname() == "" || u.Host != at {
@@ -210,8 +223,43 @@ func (s *Server) isOurs(address string) bool {
 
 // openTopics makes the push gateway of this house, and the topics that it publishes to; all
 // other paths are next's.
-func (s *Server) openTopics(next http.Handler) {
-	s.topics = ntfy.New(ntfy.Config{Ours: s.isOurURL, Next: next, Closing: s.closing, Now: s.Config.Now})
+func (s *Server) openTopics(ctx context.Context, next http.Handler) error {
+	c := ntfy.Config{
+		Off: s.Config.Push.Topics == TopicsOff, Ours: s.isOurURL, Unlimited: s.Config.RateLimitsOff,
+		Next: next, Closing: s.closing, Now: s.Config.Now,
+	}
+	if s.Config.Push.Topics != TopicsOpen {
+		c.Allowed = s.holdsSecret
+	}
+	lines, err := s.Push.TopicLines(ctx)
+	if err != nil {
+		return err
+	}
+	for _, line := range lines {
+		c.Earlier = append(c.Earlier, ntfy.Kept(line))
+	}
+	c.Keep = func(all func() []ntfy.Kept) {
+		s.Push.KeepTopicLines(func() (lines []push.TopicLine) {
+			for _, kept := range all() {
+				lines = append(lines, push.TopicLine(kept))
+			}
+			return lines
+		})
+	}
+	s.topics, err = ntfy.New(c)
+	return err
+}
+
+// holdsSecret says whether somebody may listen to topics.
+func (s *Server) holdsSecret(r *http.Request, secret string) (holds bool) {
+	err := s.DB.View(r.Context(), func(tx *kv.ReadTx) error {
+		holds = s.Push.HoldsSecret(tx, secret)
+		return nil
+	})
+	if err != nil && r.Context().Err() == nil {
+		s.Config.Log.Error("looking for a secret of topics", "error", err)
+	}
+	return holds && err == nil
 }
 
 // unread shows the counts of package push to syncv2.

@@ -43,6 +43,8 @@ type Keeper struct {
 	Config
 	rules   *kv.Table[matrix.UserID, rulesRow]
 	pushers *kv.Table[pusherKey, pusherRow]
+	secrets *kv.Table[secretHash, secretRow]
+	topics  *kv.Table[uint64, []byte]
 	sets    ruleSets
 	tallies tallies
 	sender  sender
@@ -65,6 +67,8 @@ func New(c Config) *Keeper {
 		Config:  c,
 		rules:   kv.NewTable[matrix.UserID, rulesRow](c.DB, kv.PushRules),
 		pushers: kv.NewTable[pusherKey, pusherRow](c.DB, kv.Pushers),
+		secrets: kv.NewTable[secretHash, secretRow](c.DB, kv.PushSecrets),
+		topics:  kv.NewTable[uint64, []byte](c.DB, kv.PushTopics),
 	}
 	c.DB.AddCheck("push", k.check)
 	return k

@@ -153,11 +153,12 @@ func (k *Keeper) DeviceDeleted(tx *kv.WriteTx, user matrix.UserID, device matrix
 	return nil
 }
 
-// UserDeactivated deletes the pushers of a user. It is a witness of server/accounts.
+// UserDeactivated deletes the pushers and secrets of a user. It is a witness of server/accounts.
 func (k *Keeper) UserDeactivated(tx *kv.WriteTx, user matrix.UserID, _ bool) error {
 	for key := range k.pushers.Keys(tx, kv.Prefix(user)) {
 		k.deletePusher(tx, key)
 	}
+	k.deleteSecrets(tx, user)
 	return nil
 }
 
