@@ -72,8 +72,9 @@ func (c *PushConfig) check() error {
 }
 
 // openPush makes the keeper of push rules, counts and pushers.
-func (s *Server) openPush() error {
+func (s *Server) openPush(ctx context.Context) error {
 	c := push.Config{
+		OwnGateway: s.isOwnGateway, Contact: "mailto:postmaster@" + serverHost(s.Setup.ServerName()),
 		DB: s.DB, Changes: s.Changes, Accounts: s.Accounts, Rooms: s.Rooms, Ephemeral: s.Ephemeral,
 		Client: s.gatewayClient(), Log: s.Config.Log, Now: s.Config.Now,
 		ActiveDelay: s.Config.Push.ActiveDelay, MailAfter: s.Config.Push.MailAfter, MailEvery: s.Config.Push.MailEvery,
@@ -88,6 +89,9 @@ func (s *Server) openPush() error {
 		}
 	}
 	s.Push = push.New(c)
+	if err := s.Push.OpenKeys(ctx); err != nil {
+		return fmt.Errorf("the keys for push services: %w", err)
+	}
 	s.Rooms.AddWitness(s.Push)
 	s.Accounts.AddDeviceWitness(s.Push)
 	s.Accounts.AddUserWitness(s.Push)
@@ -121,7 +125,7 @@ type gateways struct {
 
 // RoundTrip implements http.RoundTripper.
 func (g *gateways) RoundTrip(r *http.Request) (*http.Response, error) {
-	if r.URL.Path != ntfy.GatewayPath || !g.s.isOurURL(r.URL) {
+	if !g.s.isOwnGateway(r.URL) {
 		return g.away.RoundTrip(r)
 	}
 	body, err := io.ReadAll(r.Body)
@@ -137,6 +141,9 @@ func (g *gateways) RoundTrip(r *http.Request) (*http.Response, error) {
 		Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(answer)), ContentLength: int64(len(answer)), Request: r,
 	}, nil
 }
+
+// isOwnGateway says whether a URL is that of this house's own push gateway.
+func (s *Server) isOwnGateway(u *url.URL) bool { return u.Path == ntfy.GatewayPath && s.isOurURL(u) }
 
 // isNamedGateway says whether the owner has named a host, as "host:port", as a push gateway.
 func (s *Server) isNamedGateway(address string) bool {

@@ -138,7 +138,7 @@ func (s *Server) keepers(ctx context.Context) (err error) {
 	s.Accounts.AddUserWitness(s.Notices) // before the rooms, which make the user leave
 	s.Accounts.AddUserWitness(s.Rooms)
 	s.Rooms.AddWitness(s.Ephemeral)
-	if err := s.openPush(); err != nil {
+	if err := s.openPush(ctx); err != nil {
 		return err
 	}
 	if s.Services, err = appservice.New(ctx, appservice.Config{

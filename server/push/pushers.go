@@ -196,6 +196,9 @@ func (k *Keeper) checkPusher(r kv.Reader, user matrix.UserID, p *Pusher) error {
 		if !ok {
 			return matrix.MissingParam("the data of an http pusher need url")
 		}
+		if _, err := k.subscription(p.Pushkey, data); err != nil {
+			return err
+		}
 		return checkGateway(address)
 	case Email:
 		return k.checkMailPusher(r, user, p)
