@@ -119,7 +119,7 @@ func (p profiles) Ignored(r kv.Reader, user matrix.UserID) map[matrix.UserID]boo
 func (s *Server) panel() (*panel.Panel, error) {
 	c := panel.Config{
 		DB: s.DB, Setup: s.Setup, Accounts: s.Accounts, Push: s.Push, Now: s.Config.Now,
-		Topics:  cmp.Or(s.Config.Push.Topics, TopicsSecret),
+		Gateway: s.ownGateway, Topics: cmp.Or(s.Config.Push.Topics, TopicsSecret),
 		Version: Version(), PublicURL: strings.TrimSuffix(s.Config.PublicURL, "/"), Registration: s.Config.Registration,
 		OwnerMade: s.MakeOwner,
 		Address:   s.URL,

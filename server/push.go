@@ -142,6 +142,12 @@ func (g *gateways) RoundTrip(r *http.Request) (*http.Response, error) {
 	}, nil
 }
 
+// ownGateway is the address of this house's own push gateway, as the house itself knows it: it
+// holds whatever the house is called by others.
+func (s *Server) ownGateway() string {
+	return fmt.Sprintf("http://localhost:%d%s", portOf(slices.Concat(s.listeners, s.secure)), ntfy.GatewayPath)
+}
+
 // isOwnGateway says whether a URL is that of this house's own push gateway.
 func (s *Server) isOwnGateway(u *url.URL) bool { return u.Path == ntfy.GatewayPath && s.isOurURL(u) }
 

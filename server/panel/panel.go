@@ -32,6 +32,7 @@ type Config struct {
 	Push     *push.Keeper
 	Now      func() time.Time // nil: time.Now
 
+	Gateway      func() string   // the address of the house's push gateway, as the house sees it
 	Topics       string          // who may listen to the house's topics: "secret", "open" or "off"
 	Version      string          // of the software
 	PublicURL    string          // where clients reach the house; empty: where the browser does

@@ -12,13 +12,17 @@ import (
 const maxSecretBody = 4 << 10
 
 type pushOut struct {
-	Topics  string        `json:"topics"` // "secret", "open" or "off"
-	Secrets []push.Secret `json:"secrets"`
+	// WebPushKey is what a browser's subscription is bound to, and Gateway the url of its pusher.
+	WebPushKey string        `json:"web_push_key,omitempty"`
+	Gateway    string        `json:"gateway"`
+	Topics     string        `json:"topics"` // "secret", "open" or "off"
+	Secrets    []push.Secret `json:"secrets"`
 }
 
-// push is what the page shows of being told: the devices that may listen to topics.
+// push is what the page needs to be told, and shows of it: the devices that may listen to
+// topics.
 func (p *Panel) push(c *web.Call, tx *kv.ReadTx, _ web.Empty) (pushOut, error) {
-	return pushOut{Topics: p.Topics, Secrets: p.Push.Secrets(tx, c.User)}, nil
+	return pushOut{WebPushKey: p.Push.WebPushKey(), Gateway: p.Gateway(), Topics: p.Topics, Secrets: p.Push.Secrets(tx, c.User)}, nil
 }
 
 type newSecretIn struct {
