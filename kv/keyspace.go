@@ -95,8 +95,11 @@ var (
 	Dehydrated = &Keyspace{96, "dehydrated_devices", parts("user", Text), "server/e2ee", main, "the user's dehydrated device and what its keys are, encrypted, as JSON (MSC3814)"}
 
 	// push.
-	PushRules = &Keyspace{75, "push_rules", parts("user", Text), "server/push", main, "what a user changed of the push rules"}
-	Pushers   = &Keyspace{76, "pushers", parts("user", Text, "app", Text, "pushkey", Text), "server/push", main, "where a user's notifications are sent, and from which event on they still have to be"}
+	PushRules   = &Keyspace{75, "push_rules", parts("user", Text), "server/push", main, "what a user changed of the push rules"}
+	Pushers     = &Keyspace{76, "pushers", parts("user", Text, "app", Text, "pushkey", Text), "server/push", main, "where a user's notifications are sent, and from which event on they still have to be"}
+	PushSecrets = &Keyspace{77, "push_secrets", parts("hash", Hash), "server/push", random, "whose device may listen to the topics of this house"}
+	PushTopics  = &Keyspace{78, "push_topics", parts("number", Number), "server/push", main, "a message of a topic, as JSON"}
+	PushKeys    = &Keyspace{79, "push_keys", parts("name", Text), "server/push", main, "a key of the house's own, such as that for Web Push"}
 
 	// media.
 	MediaItems    = &Keyspace{80, "media", parts("server", Text, "media_id", Text), "media", main, "an item of the content repository: type, name, size, blob"}
@@ -127,7 +130,7 @@ func Ledger() []*Keyspace {
 		SearchWords, SearchTexts,
 		Reports, NoticeRooms, Receipts,
 		DeviceKeys, OneTimeKeys, FallbackKeys, CrossSigning, KeySignatures, ToDevice, KeyCounts, BackupVersion, BackupKeys, Dehydrated,
-		PushRules, Pushers, MediaItems, MediaBlobs, MediaUsage, MediaPending, MediaThumbs, MediaPreviews, BoardSettings, BoardSongs, BoardUploads,
+		PushRules, Pushers, PushSecrets, PushTopics, PushKeys, MediaItems, MediaBlobs, MediaUsage, MediaPending, MediaThumbs, MediaPreviews, BoardSettings, BoardSongs, BoardUploads,
 		Appservices, AppserviceQueues, AppserviceRooms,
 	}
 }

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"strings"
 	"time"
 
@@ -84,7 +85,8 @@ func (p profiles) UserExists(r kv.Reader, user matrix.UserID) bool { return p.ac
 // panel is the page, with what it shows of the house.
 func (s *Server) panel() (*panel.Panel, error) {
 	c := panel.Config{
-		DB: s.DB, Setup: s.Setup, Accounts: s.Accounts, Now: s.Config.Now,
+		DB: s.DB, Setup: s.Setup, Accounts: s.Accounts, Push: s.Push, Now: s.Config.Now,
+		Gateway: s.ownGateway, Topics: cmp.Or(s.Config.Push.Topics, TopicsSecret),
 		Version: Version(), PublicURL: strings.TrimSuffix(s.Config.PublicURL, "/"), Registration: s.Config.Registration,
 		OwnerMade: s.MakeOwner,
 		Address:   s.URL,

@@ -26,7 +26,7 @@ type room struct {
 // an earlier one, if its row says so; nothing may import upwards.
 var (
 	ground  = []string{"kv", "server/matrix"}
-	rules   = []string{"server/roomver", "server/pdu", "server/eventauth", "server/pushrule", "server/dialguard"}
+	rules   = []string{"server/roomver", "server/pdu", "server/eventauth", "server/pushrule", "server/webpush", "server/dialguard"}
 	keepers = []string{
 		"server/setup", "server/changes", "server/accounts", "server/rooms",
 		"server/history", "server/search", "server/ephemeral", "server/e2ee", "server/push",
@@ -54,6 +54,9 @@ var house = map[string]room{
 	"server/pdu":       {ours: []string{"server/matrix", "server/roomver"}},
 	"server/eventauth": {ours: []string{"server/matrix", "server/roomver", "server/pdu"}},
 	"server/pushrule":  {ours: []string{"server/matrix"}},
+
+	"server/webpush":             {},
+	"server/webpush/webpushtest": {},
 
 	"server/dialguard": {},
 
@@ -94,7 +97,7 @@ var house = map[string]room{
 	"server/mail/mailtest": {},
 
 	"server/web":       {ours: ground, outside: []string{"github.com/julienschmidt/httprouter", "golang.org/x/time/rate"}},
-	"server/ntfy":      {ours: join(ground, "server/web"), outside: []string{"github.com/coder/websocket"}, tests: []string{"server"}},
+	"server/ntfy":      {ours: join(ground, "server/web"), outside: []string{"github.com/coder/websocket", "golang.org/x/time/rate"}, tests: []string{"server"}},
 	"server/clientapi": {ours: join(ground, rules, keepers, views, "server/web", "server/mail", "media", "media/thumb"), tests: []string{"server"}},
 	"server/panel":     {ours: join(ground, keepers, "server/web", "media"), tests: []string{"server"}},
 
@@ -114,7 +117,7 @@ var house = map[string]room{
 }
 
 // Test files may use these besides what their package may.
-var testHelpers = []string{"kv/kvtest", "server/servertest", "server/mail/mailtest", "voip/device/devicetest", "pgregory.net/rapid"}
+var testHelpers = []string{"kv/kvtest", "server/servertest", "server/mail/mailtest", "server/webpush/webpushtest", "voip/device/devicetest", "pgregory.net/rapid"}
 
 // upTo gives the ground, the rules and the keepers left of the one named.
 func upTo(keeper string) []string {

@@ -45,10 +45,23 @@ type PushConfig struct {
 	// MailAfter is how long something is unread before a mail tells of it, MailEvery the least
 	// time between two mails to one address; 0: push's defaults.
 	MailAfter, MailEvery time.Duration
+	// Topics is who may listen to the topics of this house: TopicsSecret (also if empty),
+	// TopicsOpen or TopicsOff.
+	Topics string
 }
+
+// Who may listen to the topics of the house.
+const (
+	TopicsSecret = "secret" // devices that have a secret
+	TopicsOpen   = "open"   // whoever knows a topic's name
+	TopicsOff    = "off"    // there are no topics
+)
 
 // check refuses what cannot be.
 func (c *PushConfig) check() error {
+	if !slices.Contains([]string{"", TopicsSecret, TopicsOpen, TopicsOff}, c.Topics) {
+		return fmt.Errorf("topics are %s, %s or %s, not %q", TopicsSecret, TopicsOpen, TopicsOff, c.Topics)
+	}
 	for _, at := range c.Gateways {
 		u, err := url.Parse("//" + at)
 		if err != nil || u.Hostname() == "" || u.Host != at {
@@ -59,8 +72,9 @@ func (c *PushConfig) check() error {
 }
 
 // openPush makes the keeper of push rules, counts and pushers.
-func (s *Server) openPush() error {
+func (s *Server) openPush(ctx context.Context) error {
 	c := push.Config{
+		OwnGateway: s.isOwnGateway, Contact: "mailto:postmaster@" + serverHost(s.Setup.ServerName()),
 		DB: s.DB, Changes: s.Changes, Accounts: s.Accounts, Rooms: s.Rooms, Ephemeral: s.Ephemeral,
 		Client: s.gatewayClient(), Log: s.Config.Log, Now: s.Config.Now,
 		ActiveDelay: s.Config.Push.ActiveDelay, MailAfter: s.Config.Push.MailAfter, MailEvery: s.Config.Push.MailEvery,
@@ -75,6 +89,9 @@ func (s *Server) openPush() error {
 		}
 	}
 	s.Push = push.New(c)
+	if err := s.Push.OpenKeys(ctx); err != nil {
+		return fmt.Errorf("the keys for push services: %w", err)
+	}
 	s.Rooms.AddWitness(s.Push)
 	s.Accounts.AddDeviceWitness(s.Push)
 	s.Accounts.AddUserWitness(s.Push)
@@ -108,7 +125,7 @@ type gateways struct {
 
 // RoundTrip implements http.RoundTripper.
 func (g *gateways) RoundTrip(r *http.Request) (*http.Response, error) {
-	if r.URL.Path != ntfy.GatewayPath || !g.s.isOurURL(r.URL) {
+	if !g.s.isOwnGateway(r.URL) {
 		return g.away.RoundTrip(r)
 	}
 	body, err := io.ReadAll(r.Body)
@@ -124,6 +141,15 @@ func (g *gateways) RoundTrip(r *http.Request) (*http.Response, error) {
 		Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(answer)), ContentLength: int64(len(answer)), Request: r,
 	}, nil
 }
+
+// ownGateway is the address of this house's own push gateway, as the house itself knows it: it
+// holds whatever the house is called by others.
+func (s *Server) ownGateway() string {
+	return fmt.Sprintf("http://localhost:%d%s", portOf(slices.Concat(s.listeners, s.secure)), ntfy.GatewayPath)
+}
+
+// isOwnGateway says whether a URL is that of this house's own push gateway.
+func (s *Server) isOwnGateway(u *url.URL) bool { return u.Path == ntfy.GatewayPath && s.isOurURL(u) }
 
 // isNamedGateway says whether the owner has named a host, as "host:port", as a push gateway.
 func (s *Server) isNamedGateway(address string) bool {
@@ -210,8 +236,43 @@ func (s *Server) isOurs(address string) bool {
 
 // openTopics makes the push gateway of this house, and the topics that it publishes to; all
 // other paths are next's.
-func (s *Server) openTopics(next http.Handler) {
-	s.topics = ntfy.New(ntfy.Config{Ours: s.isOurURL, Next: next, Closing: s.closing, Now: s.Config.Now})
+func (s *Server) openTopics(ctx context.Context, next http.Handler) error {
+	c := ntfy.Config{
+		Off: s.Config.Push.Topics == TopicsOff, Ours: s.isOurURL, Unlimited: s.Config.RateLimitsOff,
+		Next: next, Closing: s.closing, Now: s.Config.Now,
+	}
+	if s.Config.Push.Topics != TopicsOpen {
+		c.Allowed = s.holdsSecret
+	}
+	lines, err := s.Push.TopicLines(ctx)
+	if err != nil {
+		return err
+	}
+	for _, line := range lines {
+		c.Earlier = append(c.Earlier, ntfy.Kept(line))
+	}
+	c.Keep = func(all func() []ntfy.Kept) {
+		s.Push.KeepTopicLines(func() (lines []push.TopicLine) {
+			for _, kept := range all() {
+				lines = append(lines, push.TopicLine(kept))
+			}
+			return lines
+		})
+	}
+	s.topics, err = ntfy.New(c)
+	return err
+}
+
+// holdsSecret says whether somebody may listen to topics.
+func (s *Server) holdsSecret(r *http.Request, secret string) (holds bool) {
+	err := s.DB.View(r.Context(), func(tx *kv.ReadTx) error {
+		holds = s.Push.HoldsSecret(tx, secret)
+		return nil
+	})
+	if err != nil && r.Context().Err() == nil {
+		s.Config.Log.Error("looking for a secret of topics", "error", err)
+	}
+	return holds && err == nil
 }
 
 // unread shows the counts of package push to syncv2.

@@ -92,7 +92,7 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	}
 	for _, step := range []func() error{
 		func() error { return s.openBoard(ctx) }, func() error { return s.readServices(ctx) },
-		func() error { return s.openNetwork(ctx) }, s.doors,
+		func() error { return s.openNetwork(ctx) }, func() error { return s.doors(ctx) },
 	} {
 		if err := step(); err != nil {
 			return nil, errors.Join(err, s.Close())
@@ -142,7 +142,7 @@ func (s *Server) keepers(ctx context.Context) (err error) {
 	s.Accounts.AddUserWitness(s.Notices) // before the rooms, which make the user leave
 	s.Accounts.AddUserWitness(s.Rooms)
 	s.Rooms.AddWitness(s.Ephemeral)
-	if err := s.openPush(); err != nil {
+	if err := s.openPush(ctx); err != nil {
 		return err
 	}
 	if s.Services, err = appservice.New(ctx, appservice.Config{
@@ -167,7 +167,7 @@ func (s *Server) runs(name string, run func(context.Context) error) {
 }
 
 // doors makes the HTTP side.
-func (s *Server) doors() error {
+func (s *Server) doors(ctx context.Context) error {
 	c := s.Config
 	views := syncv2.New(syncv2.Config{
 		DB: s.DB, Changes: s.Changes, Rooms: s.Rooms, History: s.History, Ephemeral: s.Ephemeral,
@@ -203,7 +203,9 @@ func (s *Server) doors() error {
 	if err != nil {
 		return fmt.Errorf("the page: %w", err)
 	}
-	s.openTopics(page.Page)
+	if err := s.openTopics(ctx, page.Page); err != nil {
+		return err
+	}
 	page.Page = s.topics
 	keeper := doorkeeper{s.Accounts, s.Services}
 	handler, err := web.New(web.Config{

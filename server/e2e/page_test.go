@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"testing"
 	"time"
 )
@@ -70,4 +71,11 @@ func shotsFolder(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return folder
+}
+
+// TestPagePush is our page being told while it is closed.
+func TestPagePush(t *testing.T) {
+	given := newPorchAt(t, nil, append(slices.Clone(quietFlags), "--push-gateway", "127.0.0.1", "--push-active-delay=-1s")...).given()
+	given["shots"] = shotsFolder(t)
+	run(t, given, "node", "page_push.mjs")
 }

@@ -29,6 +29,9 @@ func (s *Server) Routes() []web.Route {
 
 // discover tells UnifiedPush that this gateway takes its endpoints as push keys.
 func (s *Server) discover(*web.Call, web.Empty) (json.RawMessage, error) {
+	if s.Off {
+		return nil, noGateway()
+	}
 	return json.RawMessage(`{"unifiedpush":{"gateway":"matrix"}}`), nil
 }
 
@@ -42,7 +45,14 @@ type notifyOut struct {
 
 // notify is Notify over HTTP.
 func (s *Server) notify(c *web.Call, in notifyIn) (notifyOut, error) {
-	return s.take(c.R.Host, in.Body)
+	if s.Off {
+		return notifyOut{}, noGateway()
+	}
+	return s.take(c.R.Host, in.Body, true)
+}
+
+func noGateway() error {
+	return matrix.Unrecognized(http.StatusNotFound, "this house hosts no topics, so it is no push gateway")
 }
 
 // Notify publishes a notification to the topics that its devices' push keys are the addresses
@@ -50,14 +60,15 @@ func (s *Server) notify(c *web.Call, in notifyIn) (notifyOut, error) {
 // was called by, with its port. The errors are M_NOT_JSON, M_BAD_JSON, M_MISSING_PARAM and
 // M_INVALID_PARAM.
 func (s *Server) Notify(host string, notification []byte) (answer []byte, err error) {
-	out, err := s.take(host, notification)
+	out, err := s.take(host, notification, false)
 	if err != nil {
 		return nil, err
 	}
 	return json.Marshal(out)
 }
 
-func (s *Server) take(host string, notification []byte) (notifyOut, error) {
+// take is Notify; if it is limited, too many are refused with M_LIMIT_EXCEEDED.
+func (s *Server) take(host string, notification []byte, limited bool) (notifyOut, error) {
 	out := notifyOut{Rejected: []string{}}
 	body, err := matrix.ParseObject(notification)
 	if err != nil {
@@ -80,7 +91,10 @@ func (s *Server) take(host string, notification []byte) (notifyOut, error) {
 			out.Rejected = append(out.Rejected, d.Pushkey)
 			continue
 		}
-		s.put(topic, "", text)
+		if limited && !s.mayPublish(topic) {
+			return out, matrix.LimitExceeded(topicEvery)
+		}
+		s.put(s.hub.line("message", topic), text, true)
 	}
 	return out, nil
 }
@@ -93,7 +107,7 @@ func (s *Server) topic(pushkey, host string) string {
 	}
 	ours := strings.EqualFold(u.Host, host) || s.Ours != nil && s.Ours(u)
 	topic := strings.TrimPrefix(u.Path, "/")
-	if !ours || !topicName.MatchString(topic) {
+	if s.Off || !ours || !topicName.MatchString(topic) {
 		return ""
 	}
 	return topic

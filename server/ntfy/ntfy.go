@@ -1,29 +1,50 @@
 package ntfy
 
 import (
-	"encoding/base64"
 	"encoding/json"
-	"errors"
-	"io"
 	"net/http"
 	"net/url"
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
-	"unicode/utf8"
+
+	"golang.org/x/time/rate"
 )
 
-// maxTopics is how many topics one connection may listen to.
-const maxTopics = 20
+const (
+	// maxTopics is how many topics one connection may listen to.
+	maxTopics = 20
+	// topicBurst messages may come into a topic at once, then one each topicEvery; houseBurst
+	// and houseEvery are the same for all topics together. What the house itself tells its
+	// users does not count.
+	topicBurst, topicEvery = 60, time.Second
+	houseBurst, houseEvery = 500, 50 * time.Millisecond
+	// maxBuckets is how many topics' rates are remembered.
+	maxBuckets = 1000
+	// pushTopic is how the topics begin that UnifiedPush makes up: anybody may publish there
+	// who was told the name.
+	pushTopic = "up"
+)
 
-// topicName is what a topic may be called: nothing that can be guessed.
+// topicName is what a topic may be called: nothing that can be guessed, or is a page.
 var topicName = regexp.MustCompile(`^[-_A-Za-z0-9]{12,64}$`)
 
 // Config is what a Server is made with.
 type Config struct {
+	// Off hosts no topics.
+	Off bool
 	// Ours says whether a URL leads to this house, besides the address that is asked; may be nil.
 	Ours func(*url.URL) bool
+	// Allowed says whether a secret lets a device in; nil: none is needed.
+	Allowed func(r *http.Request, secret string) bool
+	// Unlimited takes messages however fast they come.
+	Unlimited bool
+	// Earlier are the messages that outlived the last stop, and Keep is called when those that
+	// are to outlive the next have changed; all gives them. Keep may be nil.
+	Earlier []Kept
+	Keep    func(all func() []Kept)
 	// Next answers what is no topic.
 	Next http.Handler
 	// Closing is closed when the house is about to stop: who listens is let go.
@@ -35,85 +56,139 @@ type Config struct {
 type Server struct {
 	Config
 	hub hub
+
+	mu    sync.Mutex // guards what follows
+	house *rate.Limiter
+	rates map[string]*rate.Limiter // by topic
 }
 
-// New makes a Server without messages.
-func New(c Config) *Server {
+// New makes a Server. The error says that Earlier is no good.
+func New(c Config) (*Server, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	return &Server{Config: c, hub: hub{now: c.Now}}
+	s := &Server{Config: c, hub: hub{now: c.Now}, house: rate.NewLimiter(rate.Every(houseEvery), houseBurst)}
+	return s, s.hub.restore(c.Earlier)
 }
 
 // ServeHTTP answers for topics, and leaves all else to Config.Next.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	names, verb, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
 	topics := strings.Split(names, ",")
-	if len(topics) > maxTopics || slices.ContainsFunc(topics, func(t string) bool { return !topicName.MatchString(t) }) {
+	reading := r.Method == http.MethodGet || r.Method == http.MethodHead
+	health := r.URL.Path == "/v1/health" && reading
+	if s.Off || !health && (len(topics) > maxTopics || slices.ContainsFunc(topics, func(t string) bool { return !topicName.MatchString(t) })) {
 		s.Next.ServeHTTP(w, r)
 		return
 	}
 	h := w.Header()
-	h.Set("Access-Control-Allow-Origin", "*") // the name is the secret; there are no cookies
-	h.Set("Access-Control-Allow-Headers", "*")
+	h.Set("Access-Control-Allow-Origin", "*") // there are no cookies
+	h.Set("Access-Control-Allow-Headers", "*, Authorization")
 	h.Set("Access-Control-Allow-Methods", "GET, PUT, POST, OPTIONS")
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
-	reading := r.Method == http.MethodGet || r.Method == http.MethodHead
 	switch {
+	case health:
+		writeJSON(w, http.StatusOK, json.RawMessage(`{"healthy":true}`))
 	case r.Method == http.MethodOptions:
 		w.WriteHeader(http.StatusNoContent)
 	case verb == "" && len(topics) == 1 && (r.Method == http.MethodPut || r.Method == http.MethodPost):
 		s.publish(w, r, topics[0])
-	case verb == "" && reading && r.URL.Query().Get("up") == "1":
+	case verb == "" && reading && param(r, "up") != "":
 		writeJSON(w, http.StatusOK, json.RawMessage(`{"unifiedpush":{"version":1}}`))
-	case verb == "auth" && reading:
-		writeJSON(w, http.StatusOK, json.RawMessage(`{"success":true}`))
-	case verb == "json" && reading:
-		s.stream(w, r, topics)
-	case verb == "ws" && reading:
-		s.socket(w, r, topics)
+	case reading && slices.Contains([]string{"auth", "json", "sse", "raw", "ws"}, verb):
+		if !s.admit(w, r) {
+			return
+		}
+		s.read(w, r, topics, verb)
 	default:
 		s.Next.ServeHTTP(w, r)
 	}
 }
 
-// publish takes a message.
-func (s *Server) publish(w http.ResponseWriter, r *http.Request, topic string) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxMessage))
-	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
-		refuse(w, http.StatusRequestEntityTooLarge, "the message is too long")
-		return
-	} else if err != nil {
-		refuse(w, http.StatusBadRequest, "the message broke off")
+// read lets somebody listen who may.
+func (s *Server) read(w http.ResponseWriter, r *http.Request, topics []string, verb string) {
+	if verb == "auth" {
+		writeJSON(w, http.StatusOK, json.RawMessage(`{"success":true}`))
 		return
 	}
-	title := r.Header.Get("Title")
-	if len(title) > maxMessage || !utf8.ValidString(title) {
-		refuse(w, http.StatusBadRequest, "the title is no good")
+	if !isPoll(r) && s.hub.isFull() {
+		refuse(w, tooManySubscribers)
 		return
 	}
-	writeJSON(w, http.StatusOK, s.put(topic, title, body))
+	if verb == "ws" {
+		s.socket(w, r, topics)
+		return
+	}
+	s.stream(w, r, topics, forms[verb])
 }
 
-// put publishes a message.
-func (s *Server) put(topic, title string, body []byte) message {
-	m := s.hub.line("message", topic)
-	m.Expires = m.Time + int64(keepFor/time.Second)
-	m.Title = title
-	if utf8.Valid(body) {
-		m.Message = string(body)
-	} else {
-		m.Message, m.Encoding = base64.StdEncoding.EncodeToString(body), "base64"
+// mayPublish takes one from the rate of a topic.
+func (s *Server) mayPublish(topic string) bool {
+	if s.Unlimited {
+		return true
 	}
-	s.hub.publish(m)
-	return m
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	limit := s.rates[topic]
+	if limit == nil {
+		if s.rates == nil || len(s.rates) >= maxBuckets {
+			s.rates = map[string]*rate.Limiter{}
+		}
+		limit = rate.NewLimiter(rate.Every(topicEvery), topicBurst)
+		s.rates[topic] = limit
+	}
+	now := s.Now()
+	return limit.AllowN(now, 1) && s.house.AllowN(now, 1)
 }
 
-// refuse answers an error in the form of ntfy.
-func refuse(w http.ResponseWriter, status int, why string) {
-	writeJSON(w, status, map[string]any{"http": status, "error": why})
+// param is a parameter by any of its names, of the query or of the head (ntfy: list of all
+// parameters).
+func param(r *http.Request, names ...string) string {
+	q := r.URL.Query()
+	for _, name := range names {
+		for _, v := range []string{r.Header.Get(name), r.Header.Get("X-" + name), q.Get(name), q.Get("x-" + name)} {
+			if v = strings.TrimSpace(v); v != "" {
+				return v
+			}
+		}
+	}
+	return ""
+}
+
+// isYes says whether a parameter is switched on.
+func isYes(v string) bool { return slices.Contains([]string{"1", "yes", "true"}, strings.ToLower(v)) }
+
+func isPoll(r *http.Request) bool { return isYes(param(r, "poll", "po")) }
+
+// refusal is an error in the form of ntfy; its code begins with the status.
+type refusal struct {
+	Code  int    `json:"code"`
+	HTTP  int    `json:"http"`
+	Error string `json:"error"`
+}
+
+var (
+	badMessage         = refusal{40000, http.StatusBadRequest, "the message broke off or is no good"}
+	badTitle           = refusal{40000, http.StatusBadRequest, "a text of the message's head is too long or no good"}
+	badPriority        = refusal{40007, http.StatusBadRequest, "priority has to be 1 to 5, or min, low, default, high or max"}
+	noDelay            = refusal{40004, http.StatusBadRequest, "messages are told at once here, or not at all"}
+	unauthorized       = refusal{40101, http.StatusUnauthorized, "that secret is none of this house"}
+	forbidden          = refusal{40301, http.StatusForbidden, "this house asks for a device's secret: get one on its page"}
+	tooLong            = refusal{41301, http.StatusRequestEntityTooLarge, "the message is too long"}
+	tooFast            = refusal{42901, http.StatusTooManyRequests, "too many messages, come back later"}
+	tooManySubscribers = refusal{42902, http.StatusTooManyRequests, "too many connections, come back later"}
+)
+
+// refuse answers with an error.
+func refuse(w http.ResponseWriter, why refusal) {
+	if why.HTTP == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", `Basic realm="Porchlight"`)
+	}
+	if why.HTTP == http.StatusTooManyRequests {
+		w.Header().Set("Retry-After", "5")
+	}
+	writeJSON(w, why.HTTP, why)
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"porchlight/server"
 	"porchlight/server/servertest"
 )
 
@@ -22,14 +23,20 @@ const topic = "upAbCdEf012345"
 // line is one line of a stream.
 type line struct{ ID, Event, Topic, Message, Encoding string }
 
+// open lets whoever knows a topic's name listen.
+func open(c *server.Config) { c.Push.Topics = server.TopicsOpen }
+
 func base(s *servertest.Server) string { return "http://" + s.Addrs()[0].String() }
 
-// ask sends a request over the network.
-func ask(t testing.TB, method, url, body string) *http.Response {
+// ask sends a request over the network; head is names and values by turns.
+func ask(t testing.TB, method, url, body string, head ...string) *http.Response {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
+	}
+	for i := 0; i < len(head); i += 2 {
+		r.Header.Set(head[i], head[i+1])
 	}
 	res, err := http.DefaultClient.Do(r)
 	if err != nil {
@@ -49,9 +56,9 @@ func text(t testing.TB, res *http.Response) string {
 }
 
 // subscribe listens to a stream of lines, and returns after it is open.
-func subscribe(t testing.TB, url string) <-chan line {
+func subscribe(t testing.TB, url string, head ...string) <-chan line {
 	t.Helper()
-	res := ask(t, "GET", url, "")
+	res := ask(t, "GET", url, "", head...)
 	lines := make(chan line, 1000)
 	go func() {
 		defer close(lines)
@@ -80,7 +87,7 @@ func next(t testing.TB, lines <-chan line) line {
 }
 
 func TestTopics(t *testing.T) {
-	s := servertest.New(t)
+	s := servertest.New(t, open)
 	url := base(s) + "/" + topic
 	lines := subscribe(t, url+"/json")
 	socket, res, err := websocket.Dial(t.Context(), "ws"+strings.TrimPrefix(url, "http")+"/ws", nil)
@@ -123,6 +130,8 @@ func TestTopics(t *testing.T) {
 		{"POST", "/" + topic, strings.Repeat("x", 4097), 413, "too long"},
 		{"POST", "/guessable", "x", 405, ""}, // the page's answer
 		{"GET", "/", "", 200, "<html"},
+		{"GET", "/v1/health", "", 200, `{"healthy":true}`},
+		{"POST", "/v1/health", "", 405, ""},
 		{"DELETE", "/" + topic, "", 405, ""},
 	} {
 		res := ask(t, c.method, base(s)+c.path, c.body)
@@ -133,7 +142,7 @@ func TestTopics(t *testing.T) {
 }
 
 func TestKeptMessagesAreBounded(t *testing.T) {
-	s := servertest.New(t)
+	s := servertest.New(t, open)
 	for i := range 60 {
 		ask(t, "POST", base(s)+"/"+topic, fmt.Sprint(i))
 	}
@@ -144,7 +153,7 @@ func TestKeptMessagesAreBounded(t *testing.T) {
 }
 
 func TestGateway(t *testing.T) {
-	s := servertest.New(t)
+	s := servertest.New(t, open)
 	url := base(s) + "/_matrix/push/v1/notify"
 	if got := text(t, ask(t, "GET", url, "")); got != `{"unifiedpush":{"gateway":"matrix"}}` {
 		t.Error(got)
@@ -188,7 +197,7 @@ func TestWokenWithoutTheInternet(t *testing.T) {
 	s.User("alice").Must("POST", "v3/createRoom", `{"preset":"public_chat"}`, &made)
 	s.Set("room", made.Room)
 	s.User("bob").Must("POST", "v3/rooms/{room}/join", `{}`, nil)
-	lines := subscribe(t, base(s)+"/"+topic+"/json")
+	lines := subscribe(t, base(s)+"/"+topic+"/json", "Authorization", "Bearer "+secretOf(s, "bob"))
 	s.User("bob").Must("POST", "v3/pushers/set", fmt.Sprintf(`{"kind":"http","app_id":"im.vector.app.android","pushkey":"%s/%s?up=1","app_display_name":"Element","device_display_name":"Phone","lang":"en",
 		"data":{"url":"%s/_matrix/push/v1/notify","format":"event_id_only"}}`, base(s), topic, base(s)), nil)
 	var took []time.Duration
@@ -212,7 +221,7 @@ func TestWokenWithoutTheInternet(t *testing.T) {
 func TestSubscribersAreLetGo(t *testing.T) {
 	var lines <-chan line
 	t.Run("house", func(t *testing.T) {
-		s := servertest.New(t)
+		s := servertest.New(t, open)
 		r, err := http.NewRequestWithContext(context.Background(), "GET", base(s)+"/"+topic+"/json", nil)
 		if err != nil {
 			t.Fatal(err)

@@ -18,10 +18,10 @@ const (
 )
 
 // listen hands lines to send until the client or the house goes: first "open", then what was
-// kept, then what comes. Polling, it hands over what was kept and nothing else.
+// kept, then what comes. Polling, it hands over what was kept and nothing else. Messages are
+// never scheduled here, so that parameter says nothing.
 func (s *Server) listen(ctx context.Context, r *http.Request, topics []string, send func(message) error) error {
-	q := r.URL.Query()
-	poll, since := q.Get("poll") == "1", q.Get("since")
+	poll, since := isPoll(r), param(r, "since", "si")
 	if since == "" && !poll {
 		since = "none"
 	}
@@ -37,7 +37,7 @@ func (s *Server) listen(ctx context.Context, r *http.Request, topics []string, s
 			return err
 		}
 	}
-	if sub == nil {
+	if sub == nil { // polling, or somebody else was faster and took the last place
 		return nil
 	}
 	tick := time.NewTicker(keepAlive)
@@ -63,9 +63,37 @@ func (s *Server) listen(ctx context.Context, r *http.Request, topics []string, s
 	}
 }
 
-// stream answers with a line of JSON for each message.
-func (s *Server) stream(w http.ResponseWriter, r *http.Request, topics []string) {
-	w.Header().Set("Content-Type", "application/x-ndjson; charset=utf-8")
+// form is how messages are written to a stream.
+type form struct {
+	kind  string // media type
+	write func(m message) ([]byte, error)
+}
+
+// forms are the kinds of streams (ntfy: subscribing by API).
+var forms = map[string]form{
+	"json": {"application/x-ndjson; charset=utf-8", func(m message) ([]byte, error) {
+		line, err := json.Marshal(m)
+		return append(line, '\n'), err
+	}},
+	"sse": {"text/event-stream; charset=utf-8", func(m message) ([]byte, error) {
+		line, err := json.Marshal(m)
+		event := ""
+		if m.Event != "message" {
+			event = "event: " + m.Event + "\n"
+		}
+		return []byte(event + "data: " + string(line) + "\n\n"), err
+	}},
+	"raw": {"text/plain; charset=utf-8", func(m message) ([]byte, error) {
+		if m.Event != "message" {
+			return []byte{'\n'}, nil
+		}
+		return []byte(strings.Join(strings.FieldsFunc(m.Message, func(c rune) bool { return c == '\n' || c == '\r' }), " ") + "\n"), nil
+	}},
+}
+
+// stream answers with the lines of each message.
+func (s *Server) stream(w http.ResponseWriter, r *http.Request, topics []string, as form) {
+	w.Header().Set("Content-Type", as.kind)
 	rc := http.NewResponseController(w)
 	w.WriteHeader(http.StatusOK)
 	if r.Method == http.MethodHead {
@@ -73,13 +101,13 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, topics []string)
 	}
 	// An error means that the client has gone; nobody is left to tell.
 	_ = s.listen(r.Context(), r, topics, func(m message) error {
-		line, err := json.Marshal(m)
+		line, err := as.write(m)
 		if err != nil {
 			return err
 		}
 		// Where there is no deadline to set, as in tests, there is no network either.
 		_ = rc.SetWriteDeadline(time.Now().Add(writeTime))
-		if _, err := w.Write(append(line, '\n')); err != nil {
+		if _, err := w.Write(line); err != nil {
 			return err
 		}
 		return rc.Flush()

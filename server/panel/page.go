@@ -21,7 +21,7 @@ const pageFolder = "page"
 // policy lets the page load what this server serves and nothing else. connect-src is
 // for the Matrix API; blob is what a browser makes of media that it already has.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; " +
-	"media-src 'self' blob:; connect-src 'self'; manifest-src 'self'; " +
+	"media-src 'self' blob:; connect-src 'self'; manifest-src 'self'; worker-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 // permissions are what the page may ask the browser for.

@@ -143,8 +143,8 @@ func texts(t *testing.T) map[string]string {
 
 var (
 	// reference is how files name others: attributes of HTML, imports of JavaScript,
-	// icons of the manifest.
-	reference = regexp.MustCompile(`(?:src|href|from|"src":|"start_url":)[= ]*"([^"]+)"`)
+	// icons of the manifest, the service worker.
+	reference = regexp.MustCompile(`(?:src|href|from|"src":|"start_url":|register\(|icon:)[= ]*"([^"]+)"`)
 	// inline is what the content security policy would refuse.
 	inline = regexp.MustCompile(`<script[^>]*>[^<]|<style|\sstyle="|\son[a-z]+="|javascript:|innerHTML|insertAdjacentHTML|document\.write|\beval\(`)
 	// elsewhere is an address outside of this server. Names of things are none.

@@ -9,6 +9,7 @@ import (
 	"porchlight/kv"
 	"porchlight/server/accounts"
 	"porchlight/server/matrix"
+	"porchlight/server/push"
 	"porchlight/server/setup"
 	"porchlight/server/web"
 )
@@ -28,8 +29,11 @@ type Config struct {
 	DB       *kv.DB
 	Setup    *setup.Keeper
 	Accounts *accounts.Keeper
+	Push     *push.Keeper
 	Now      func() time.Time // nil: time.Now
 
+	Gateway      func() string   // the address of the house's push gateway, as the house sees it
+	Topics       string          // who may listen to the house's topics: "secret", "open" or "off"
 	Version      string          // of the software
 	PublicURL    string          // where clients reach the house; empty: where the browser does
 	Address      func() string   // where others in the same network reach it
@@ -74,6 +78,9 @@ func (p *Panel) Routes() []web.Route {
 		{Op: "porchlightInfo", Method: http.MethodGet, Path: "/_porchlight/info", Access: web.Optional, Handler: web.Read(p.info)},
 		{Op: "porchlightClaim", Method: http.MethodPost, Path: "/_porchlight/claim", Access: web.Anyone, RateLimited: true, Limit: web.Login, MaxBody: maxClaimBody, Handler: web.Plain(p.claim)},
 		{Op: "porchlightStatus", Method: http.MethodGet, Path: "/_porchlight/status", Access: web.User, Handler: web.Plain(p.status)},
+		{Op: "porchlightPush", Method: http.MethodGet, Path: "/_porchlight/push", Access: web.User, Handler: web.Read(p.push)},
+		{Op: "porchlightNewSecret", Method: http.MethodPost, Path: "/_porchlight/push/secrets", Access: web.User, RateLimited: true, MaxBody: maxSecretBody, Handler: web.Write(p.newSecret)},
+		{Op: "porchlightDeleteSecret", Method: http.MethodDelete, Path: "/_porchlight/push/secrets/{id}", Access: web.User, RateLimited: true, Handler: web.Write(p.deleteSecret)},
 		{Op: "porchlightRing", Method: http.MethodPost, Path: "/_porchlight/ring", Access: web.User, RateLimited: true, MaxBody: maxRingBody, Handler: web.Plain(p.ring)},
 	}
 }

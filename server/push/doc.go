@@ -13,5 +13,9 @@
 // Run sends to push gateways, one goroutine for each pusher that has something to send, so
 // that a slow gateway delays nobody. A follower's cursor in the change log, and in each
 // pusher's row the first event that it still has to send, are written together and late:
-// after a crash, events may be sent once more under the same ID, but none is lost.
+// after a crash, events may be sent once more under the same ID, but none is lost. A pusher
+// may also be a browser (Web Push), which is written to through its own push service.
+//
+// The secrets by which devices listen to the house's topics, and those topics' newest messages,
+// are kept here for server/ntfy, which has no tables.
 package push

@@ -32,7 +32,7 @@ type notification struct {
 	Prio         string             `json:"prio,omitempty"`
 	Content      json.RawMessage    `json:"content,omitempty"`
 	Counts       notificationCounts `json:"counts"`
-	Devices      []notifiedDevice   `json:"devices"`
+	Devices      []notifiedDevice   `json:"devices,omitempty"` // never empty for gateways
 }
 
 // notificationCounts has zero in it where that is news: when everything was read.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"time"
 
 	"porchlight/kv"
@@ -13,6 +14,7 @@ import (
 	"porchlight/server/ephemeral"
 	"porchlight/server/matrix"
 	"porchlight/server/rooms"
+	"porchlight/server/webpush"
 )
 
 // Config is what a Keeper is made with.
@@ -25,6 +27,11 @@ type Config struct {
 	// Client asks the push gateways; it has to refuse addresses that gateways must not have.
 	// nil: http.DefaultClient.
 	Client *http.Client
+	// OwnGateway says whether the address of a push gateway is this house's; Contact is an
+	// address ("mailto:…" or "https:…") at which push services on the web reach the owner.
+	// Both are for Web Push; without OwnGateway there is none.
+	OwnGateway func(*url.URL) bool
+	Contact    string
 	// Mail sends an e-mail; nil: there are no e-mail pushers.
 	Mail func(ctx context.Context, to, subject, text string) error
 	// ActiveDelay is how long a push waits for a user who is plainly active on another device,
@@ -43,6 +50,10 @@ type Keeper struct {
 	Config
 	rules   *kv.Table[matrix.UserID, rulesRow]
 	pushers *kv.Table[pusherKey, pusherRow]
+	secrets *kv.Table[secretHash, secretRow]
+	topics  *kv.Table[uint64, []byte]
+	keys    *kv.Table[string, []byte]
+	vapid   *webpush.Key // nil: no Web Push
 	sets    ruleSets
 	tallies tallies
 	sender  sender
@@ -65,6 +76,9 @@ func New(c Config) *Keeper {
 		Config:  c,
 		rules:   kv.NewTable[matrix.UserID, rulesRow](c.DB, kv.PushRules),
 		pushers: kv.NewTable[pusherKey, pusherRow](c.DB, kv.Pushers),
+		secrets: kv.NewTable[secretHash, secretRow](c.DB, kv.PushSecrets),
+		topics:  kv.NewTable[uint64, []byte](c.DB, kv.PushTopics),
+		keys:    kv.NewTable[string, []byte](c.DB, kv.PushKeys),
 	}
 	c.DB.AddCheck("push", k.check)
 	return k

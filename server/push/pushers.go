@@ -153,11 +153,12 @@ func (k *Keeper) DeviceDeleted(tx *kv.WriteTx, user matrix.UserID, device matrix
 	return nil
 }
 
-// UserDeactivated deletes the pushers of a user. It is a witness of server/accounts.
+// UserDeactivated deletes the pushers and secrets of a user. It is a witness of server/accounts.
 func (k *Keeper) UserDeactivated(tx *kv.WriteTx, user matrix.UserID, _ bool) error {
 	for key := range k.pushers.Keys(tx, kv.Prefix(user)) {
 		k.deletePusher(tx, key)
 	}
+	k.deleteSecrets(tx, user)
 	return nil
 }
 
@@ -194,6 +195,9 @@ func (k *Keeper) checkPusher(r kv.Reader, user matrix.UserID, p *Pusher) error {
 		address, ok := data.Text("url")
 		if !ok {
 			return matrix.MissingParam("the data of an http pusher need url")
+		}
+		if _, err := k.subscription(p.Pushkey, data); err != nil {
+			return err
 		}
 		return checkGateway(address)
 	case Email:

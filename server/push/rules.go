@@ -374,6 +374,11 @@ func (k *Keeper) check(r kv.Reader, report func(string, ...any)) {
 			}
 		}
 	}
+	for hash, row := range k.secrets.Scan(r, kv.All()) {
+		if row.User == "" || row.Name == "" {
+			report("the secret %s is of user %q and device %q", hash.id(), row.User, row.Name)
+		}
+	}
 	last := k.Changes.Last(r)
 	for key, row := range k.pushers.Scan(r, kv.All()) {
 		if checkPusherKey(key.AppID, key.Pushkey) != nil || row.Since > last || row.Pending > last+1 {

@@ -204,10 +204,20 @@ func (w *worker) sendBadge(ctx context.Context, row *pusherRow, last *int) error
 	return nil
 }
 
-// tell sends one notification to a gateway. If the gateway rejects the pusher's key, the
-// pusher is deleted.
+// tell sends one notification to a gateway, or to a browser. If the gateway rejects the
+// pusher's key, the pusher is deleted.
 func (k *Keeper) tell(ctx context.Context, key pusherKey, row *pusherRow, p *payload) error {
-	address, _ := row.data()
+	data, err := matrix.ParseObject(row.Data)
+	if err != nil {
+		return err
+	}
+	if s, err := k.subscription(key.Pushkey, data); err != nil || s != nil {
+		if err != nil {
+			return err
+		}
+		return k.tellBrowser(ctx, key, row, s, p)
+	}
+	address, _ := data.Text("url")
 	body, err := json.Marshal(p)
 	if err != nil {
 		return err
@@ -219,24 +229,12 @@ func (k *Keeper) tell(ctx context.Context, key pusherKey, row *pusherRow, p *pay
 		return err
 	}
 	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("User-Agent", "Porchlight")
-	client := *k.Client
-	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	res, err := client.Do(req)
+	status, answer, err := k.ask(req, true)
 	if err != nil {
 		return err
 	}
-	// What a gateway says after its answer is of no interest.
-	defer func() { _ = res.Body.Close() }()
-	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("status %d", res.StatusCode)
-	}
-	answer, err := io.ReadAll(io.LimitReader(res.Body, maxGatewayAnswer+1))
-	if err != nil {
-		return err
-	}
-	if len(answer) > maxGatewayAnswer {
-		return errors.New("the answer is too long")
+	if status != http.StatusOK {
+		return fmt.Errorf("status %d", status)
 	}
 	rejected, err := rejectedKeys(answer)
 	if err != nil {
@@ -246,8 +244,37 @@ func (k *Keeper) tell(ctx context.Context, key pusherKey, row *pusherRow, p *pay
 		return nil
 	}
 	k.Log.Info("push gateway rejected a key", "user", key.User, "app", key.AppID)
+	return k.forgetPusher(ctx, key, row)
+}
+
+// ask sends a request, and reads the answer if wanted. It goes nowhere else than where it is
+// sent: a gateway cannot lead the house on to another address.
+func (k *Keeper) ask(req *http.Request, wanted bool) (status int, answer []byte, err error) {
+	req.Header.Set("User-Agent", "Porchlight")
+	client := *k.Client
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	res, err := client.Do(req)
+	if err != nil {
+		return 0, nil, err
+	}
+	// What a gateway says after its answer is of no interest.
+	defer func() { _ = res.Body.Close() }()
+	if !wanted || res.StatusCode != http.StatusOK {
+		return res.StatusCode, nil, nil
+	}
+	if answer, err = io.ReadAll(io.LimitReader(res.Body, maxGatewayAnswer+1)); err != nil {
+		return 0, nil, err
+	}
+	if len(answer) > maxGatewayAnswer {
+		return 0, nil, errors.New("the answer is too long")
+	}
+	return res.StatusCode, answer, nil
+}
+
+// forgetPusher deletes a pusher, unless it was set anew meanwhile.
+func (k *Keeper) forgetPusher(ctx context.Context, key pusherKey, row *pusherRow) error {
 	return k.DB.Update(ctx, func(tx *kv.WriteTx) error {
-		if now, ok := k.pushers.Get(tx, key); ok && now.Set == row.Set { // not set anew meanwhile
+		if now, ok := k.pushers.Get(tx, key); ok && now.Set == row.Set {
 			k.deletePusher(tx, key)
 		}
 		return nil

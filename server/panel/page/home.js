@@ -3,6 +3,7 @@
 import { storeChoice, storedChoice } from "./choices.js";
 import { el, icon, say, sentence } from "./dom.js";
 import { mayAsk } from "./media.js";
+import { notifyCard } from "./notify.js";
 
 /** How often the state of the house is asked for, in milliseconds; soon again after a call, whose end may not be in yet. */
 const statusPauses = { first: 1000, later: 5000 };
@@ -18,7 +19,7 @@ export function homeView({ house, client, phone, note }) {
         about.state(status);
     });
     return {
-        elements: [offline, porch.element, appsCard({ house, client }), about.element],
+        elements: [offline, porch.element, notifyCard(client), appsCard({ house, client }), about.element],
         close() {
             stop();
             client.removeEventListener("online", online);

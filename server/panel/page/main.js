@@ -7,6 +7,7 @@ import { unlock } from "./sound.js";
 import { claimView, signInView } from "./front.js";
 import { homeView } from "./home.js";
 import { callView } from "./callview.js";
+import { stopNotifying } from "./notify.js";
 
 /** The state of the browser's history entry that stands for a call. */
 const inCall = "call";
@@ -97,5 +98,5 @@ async function signOut() {
     phone?.current?.leave();
     const leaving = client;
     askToSignIn("You are signed out.");
-    await leaving.signOut();
+    await Promise.allSettled([stopNotifying(), leaving.signOut()]); // the house forgets a device's pushers with it
 }

@@ -108,7 +108,8 @@ function remember(session) {
     }
 }
 
-function deviceName() {
+/** What this browser is called among a user's devices. */
+export function deviceName() {
     const agent = navigator.userAgent;
     const find = (names) => names.find(([pattern]) => pattern.test(agent))?.[1];
     const browser = find([[/Firefox/, "Firefox"], [/Edg\//, "Edge"], [/Chrome|CriOS/, "Chrome"], [/Safari/, "Safari"]]) ?? "a browser";

@@ -1,0 +1,51 @@
+package panel
+
+// The page's operations about being told of what one misses.
+
+import (
+	"porchlight/kv"
+	"porchlight/server/push"
+	"porchlight/server/web"
+)
+
+// maxSecretBody is the largest request for a secret in bytes.
+const maxSecretBody = 4 << 10
+
+type pushOut struct {
+	// WebPushKey is what a browser's subscription is bound to, and Gateway the url of its pusher.
+	WebPushKey string        `json:"web_push_key,omitempty"`
+	Gateway    string        `json:"gateway"`
+	Topics     string        `json:"topics"` // "secret", "open" or "off"
+	Secrets    []push.Secret `json:"secrets"`
+}
+
+// push is what the page needs to be told, and shows of it: the devices that may listen to
+// topics.
+func (p *Panel) push(c *web.Call, tx *kv.ReadTx, _ web.Empty) (pushOut, error) {
+	return pushOut{WebPushKey: p.Push.WebPushKey(), Gateway: p.Gateway(), Topics: p.Topics, Secrets: p.Push.Secrets(tx, c.User)}, nil
+}
+
+type newSecretIn struct {
+	Name string `json:"name" required:"true"` // of the device
+}
+
+type newSecretOut struct {
+	push.Secret
+	Plain string `json:"secret"` // told once
+}
+
+// newSecret makes a secret by which a device may listen to topics.
+func (p *Panel) newSecret(c *web.Call, tx *kv.WriteTx, in newSecretIn) (newSecretOut, error) {
+	plain, secret, err := p.Push.NewSecret(tx, c.User, in.Name)
+	return newSecretOut{secret, plain}, err
+}
+
+type deleteSecretIn struct {
+	ID string `path:"id"`
+}
+
+// deleteSecret lets a device listen no more; where it does at the moment, it may go on until
+// its connection ends.
+func (p *Panel) deleteSecret(c *web.Call, tx *kv.WriteTx, in deleteSecretIn) (web.Empty, error) {
+	return web.Empty{}, p.Push.DeleteSecret(tx, c.User, in.ID)
+}
