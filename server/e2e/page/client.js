@@ -3,6 +3,8 @@
 import * as sdk from "matrix-js-sdk";
 import { CallErrorCode, CallEvent, CallState } from "matrix-js-sdk/lib/webrtc/call.js";
 import { CallEventHandlerEvent } from "matrix-js-sdk/lib/webrtc/callEventHandler.js";
+import * as cryptoApi from "matrix-js-sdk/lib/crypto-api/index.js";
+import { RoomHierarchy } from "matrix-js-sdk/lib/room-hierarchy.js";
 import { logger } from "matrix-js-sdk/lib/logger.js";
 import * as media from "./media.js";
 
@@ -18,31 +20,46 @@ async function until(what, probe, seconds = 15) {
         const result = await probe();
         if (result) return result;
         if (performance.now() > end) throw new Error(`waited ${seconds} s for ${what}`);
-        await new Promise((resolve) => setTimeout(resolve, 20));
+        await new Promise((resolve) => setTimeout(resolve, 50));
     }
 }
 
-/** Logs in and syncs. With crypto, the device can talk end-to-end encrypted. */
-async function login({ server, user, password, crypto = false }) {
+/** Logs in and syncs. With crypto, the device can talk end-to-end encrypted; with refresh, its access token is renewed. */
+async function login({ server, user, password, crypto = false, refresh = false, start = {} }) {
     const anonymous = sdk.createClient({ baseUrl: server });
     const session = await anonymous.loginRequest({
         type: "m.login.password",
         identifier: { type: "m.id.user", user },
         password,
         initial_device_display_name: "end-to-end test",
+        ...(refresh && { refresh_token: true }),
     });
     client = sdk.createClient({
         baseUrl: server,
         userId: session.user_id,
         deviceId: session.device_id,
         accessToken: session.access_token,
+        refreshToken: session.refresh_token,
+        timelineSupport: true,
+        cryptoCallbacks: secrets.callbacks,
     });
     if (crypto) await client.initRustCrypto({ useIndexedDB: false });
     client.on(CallEventHandlerEvent.Incoming, (incoming) => watch(incoming));
-    await client.startClient({ initialSyncLimit: 20 });
+    await client.startClient({ initialSyncLimit: 20, ...start });
     await until("the first sync", () => client.getSyncState() === "PREPARED" || client.getSyncState() === "SYNCING");
     return { userId: session.user_id, deviceId: session.device_id };
 }
+
+/** The key to the secrets that the user keeps on the server: made here, or typed in by the user as bytes. */
+const secrets = {
+    key: null,
+    callbacks: {
+        getSecretStorageKey: async ({ keys }) => secrets.key && [Object.keys(keys)[0], secrets.key],
+        cacheSecretStorageKey: (id, info, key) => {
+            secrets.key = key;
+        },
+    },
+};
 
 /** Starts the crypto library without any server: proof that the bundle carries it. */
 async function cryptoStarts() {
@@ -165,7 +182,16 @@ async function callStats() {
     return [...report.values()].filter((s) => wanted.includes(s.type) && (s.type !== "candidate-pair" || s.nominated));
 }
 
+/** What a scenario's own steps find in the page (`client.step` in browser.mjs). */
+const tools = {
+    sdk, cryptoApi, RoomHierarchy, until, secrets,
+    get client() {
+        return client;
+    },
+};
+
 window.porch = {
+    tools,
     login, stop, cryptoStarts,
     createRoom, acceptInvite, directRoom, waitForMember,
     sendText, waitForText,
