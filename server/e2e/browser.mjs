@@ -47,7 +47,6 @@ export async function openPage(browser, name, url, options = {}) {
         const what = `${response.request().method()} ${response.url()}`;
         if (response.status() >= 400) console.log(`  [${name}] ${what}: ${response.status()}`);
     });
-    if (process.env.TRACE) page.on("requestfinished", (q) => { const t=q.timing(); console.log(`  TRACE ${(performance.now()/1000).toFixed(1)} [${name}] ${q.method()} ${q.url().slice(21,200)} ${t.responseEnd.toFixed(0)} ms`); });
     page.on("pageerror", (error) => console.log(`  [${name}] uncaught: ${error.stack}`));
     await page.goto(url);
     return page;

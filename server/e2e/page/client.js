@@ -25,7 +25,7 @@ async function until(what, probe, seconds = 15) {
 }
 
 /** Logs in and syncs. With crypto, the device can talk end-to-end encrypted; with refresh, its access token is renewed. */
-async function login({ server, user, password, crypto = false, refresh = false, start = {} }) {
+async function login({ server, user, password, crypto = false, refresh = false, filter, start = {} }) {
     const anonymous = sdk.createClient({ baseUrl: server });
     const session = await anonymous.loginRequest({
         type: "m.login.password",
@@ -45,6 +45,7 @@ async function login({ server, user, password, crypto = false, refresh = false, 
     });
     if (crypto) await client.initRustCrypto({ useIndexedDB: false });
     client.on(CallEventHandlerEvent.Incoming, (incoming) => watch(incoming));
+    if (filter) start.filter = sdk.Filter.fromJson(session.user_id, undefined, filter);
     await client.startClient({ initialSyncLimit: 20, ...start });
     await until("the first sync", () => client.getSyncState() === "PREPARED" || client.getSyncState() === "SYNCING");
     return { userId: session.user_id, deviceId: session.device_id };
@@ -60,6 +61,18 @@ const secrets = {
         },
     },
 };
+
+/** Comes in as a guest, without any account. */
+async function comeAsGuest({ server }) {
+    const session = await sdk.createClient({ baseUrl: server }).registerGuest();
+    client = sdk.createClient({
+        baseUrl: server, userId: session.user_id, deviceId: session.device_id, accessToken: session.access_token,
+    });
+    client.setGuest(true);
+    await client.startClient({ initialSyncLimit: 20 });
+    await until("the first sync", () => client.getSyncState() === "PREPARED" || client.getSyncState() === "SYNCING");
+    return session.user_id;
+}
 
 /** Starts the crypto library without any server: proof that the bundle carries it. */
 async function cryptoStarts() {
@@ -192,7 +205,7 @@ const tools = {
 
 window.porch = {
     tools,
-    login, stop, cryptoStarts,
+    login, comeAsGuest, stop, cryptoStarts,
     createRoom, acceptInvite, directRoom, waitForMember,
     sendText, waitForText,
     placeCall, answerCall, waitForCall, hangUp, rejectCall, callStats,
