@@ -26,6 +26,7 @@ func TestWalks(t *testing.T) {
 		{script: "walk_relations.mjs"},
 		{script: "walk_rooms.mjs"},
 		{script: "walk_people.mjs"},
+		{script: "walk_nio.mjs"},
 		{script: "walk_start.mjs", flags: []string{"--guests", "on", "--access-token-life", tokenLife.String()}},
 	} {
 		t.Run(walk.script, func(t *testing.T) {
