@@ -162,6 +162,9 @@ type PeopleConfig struct {
 	// LoginTokenLife is how long a login token lasts, LoginTokenEvery how long a user waits
 	// for the next one; 0: the defaults of accounts.
 	LoginTokenLife, LoginTokenEvery time.Duration
+	// AccessTokenLife is how long an access token lasts whose client can refresh it; 0: the
+	// default of accounts.
+	AccessTokenLife time.Duration
 }
 
 // check refuses what cannot be.
@@ -175,6 +178,9 @@ func (p *PeopleConfig) check(publicURL string) error {
 	case "", "all", "shared":
 	default:
 		return fmt.Errorf("the user directory finds all or shared, not %q", p.Directory)
+	}
+	if p.AccessTokenLife < 0 {
+		return fmt.Errorf("an access token cannot last for %v", p.AccessTokenLife)
 	}
 	if p.Mail.Host == "" && p.RegistrationEmail == "required" {
 		return errors.New("addresses cannot be required without a mail relay")

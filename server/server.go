@@ -117,7 +117,8 @@ func (s *Server) keepers(ctx context.Context) (err error) {
 	s.Accounts = accounts.New(accounts.Config{
 		DB: s.DB, Setup: s.Setup, Changes: s.Changes, Now: c.Now, Log: c.Log, Hashing: c.Hashing,
 		LoginTokenLife: c.People.LoginTokenLife, LoginTokenEvery: c.People.LoginTokenEvery,
-		GuestLife: c.People.guestLife(),
+		GuestLife:       c.People.guestLife(),
+		AccessTokenLife: c.People.AccessTokenLife,
 	})
 	keyID, key := s.Setup.SigningKey()
 	s.Rooms = rooms.New(rooms.Config{

@@ -15,6 +15,7 @@ type peopleFlags struct {
 	GuestLife    time.Duration `name:"guest-life" help:"How long a guest's account is kept that nobody uses." default:"720h"`
 	Terms        string        `help:"File with the policies that whoever makes an account has to accept, as JSON." type:"existingfile" placeholder:"FILE"`
 	Directory    string        `name:"user-directory" help:"Whom people find: all, or shared for who can be met in rooms. Default: all, unless registration is open." enum:",all,shared" default:""`
+	AccessLife   time.Duration `name:"access-token-life" help:"How long a device's access token lasts if it can be refreshed; all others last until the device logs out." default:"1h"`
 	LoginLife    time.Duration `name:"login-token-life" help:"How long a code lasts by which a signed-in client signs in another." default:"2m"`
 	LoginEvery   time.Duration `name:"login-token-every" help:"How long a user waits for the next such code." default:"1m"`
 	Contact      []string      `name:"support-contact" help:"Whom people may turn to: a user ID or an e-mail address, or ROLE=CONTACT; may be given several times." placeholder:"CONTACT"`
@@ -34,6 +35,7 @@ func (p peopleFlags) config() (server.PeopleConfig, error) {
 	c := server.PeopleConfig{
 		Guests: p.Guests == "on", GuestLife: p.GuestLife, TermsFile: p.Terms, RegistrationEmail: p.Email, NextLinkHosts: p.NextLink,
 		Directory: p.Directory, PolicyKey: p.PolicyKey, LoginTokenLife: p.LoginLife, LoginTokenEvery: p.LoginEvery,
+		AccessTokenLife: p.AccessLife,
 		Mail: server.MailConfig{
 			Host: p.SMTPHost, Port: p.SMTPPort, Security: server.MailSecurity(p.SMTPSecurity),
 			User: p.SMTPUser, Password: p.SMTPPassword, From: p.SMTPFrom,

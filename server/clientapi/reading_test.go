@@ -96,8 +96,10 @@ func TestStateAndMembers(t *testing.T) {
 		{Name: "members outside", Who: "dave", Method: "GET", Path: "v3/rooms/{room}/members", Status: 403, Errcode: "M_FORBIDDEN"},
 
 		{Name: "joined members without token", Method: "GET", Path: "v3/rooms/{room}/joined_members", Status: 401, Errcode: "M_MISSING_TOKEN"},
-		{Name: "joined members", Who: "bob", Method: "GET", Path: "v3/rooms/{room}/joined_members", Status: 200, Want: `{"joined":{"{@alice}":{},"{@bob}":{},"{@carol}":"!absent"}}`},
+		{Name: "joined members", Who: "bob", Method: "GET", Path: "v3/rooms/{room}/joined_members", Status: 200, Want: `{"joined":{"{@alice}":{"display_name":"{@alice}","avatar_url":"!absent"},"{@bob}":{},"{@carol}":"!absent"}}`},
 		{Name: "joined members outside", Who: "carol", Method: "GET", Path: "v3/rooms/{room}/joined_members", Status: 403, Errcode: "M_FORBIDDEN"},
+		{Name: "a name", Who: "alice", Method: "PUT", Path: "v3/profile/{@alice}/displayname", Body: `{"displayname":"Alice"}`, Status: 200, Changes: servertest.Any},
+		{Name: "joined members with and without a name", Who: "bob", Method: "GET", Path: "v3/rooms/{room}/joined_members", Status: 200, Want: `{"joined":{"{@alice}":{"display_name":"Alice"},"{@bob}":{"display_name":"{@bob}"}}}`},
 
 		{Name: "joined rooms without token", Method: "GET", Path: "v3/joined_rooms", Status: 401, Errcode: "M_MISSING_TOKEN"},
 		{Name: "joined rooms", Who: "bob", Method: "GET", Path: "v3/joined_rooms", Status: 200, Want: `{"joined_rooms":["{room}"]}`},

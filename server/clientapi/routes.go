@@ -16,7 +16,9 @@ const (
 
 // Routes is the table of all operations, grouped by the files of the OpenAPI
 // description, in alphabetical order. RateLimited, Access and Guests are as the spec
-// marks them; MaxBody is given where the default of 64 KiB is too little.
+// marks them, but for joinRoom and getCapabilities: matrix-js-sdk asks for both on a
+// guest's behalf, too, and knows no other way into a room. MaxBody is given where the
+// default of 64 KiB is too little.
 func (a *API) Routes() []web.Route {
 	all := []web.Route{
 		// account-data.yaml
@@ -63,7 +65,7 @@ func (a *API) Routes() []web.Route {
 		{Op: "unban", Method: post, Path: "/_matrix/client/v3/rooms/{roomId}/unban", Access: web.User, NotSuspended: true, Handler: web.Write(a.unban)},
 
 		// capabilities.yaml
-		{Op: "getCapabilities", Method: get, Path: "/_matrix/client/v3/capabilities", Access: web.User, RateLimited: true, Handler: web.Read(a.getCapabilities)},
+		{Op: "getCapabilities", Method: get, Path: "/_matrix/client/v3/capabilities", Access: web.User, Guests: true, RateLimited: true, Handler: web.Read(a.getCapabilities)},
 
 		// content-repo.yaml
 		{Op: "uploadContent", Method: post, Path: "/_matrix/media/v3/upload", Access: web.User, NotSuspended: true, RateLimited: true, Limit: web.Upload, MaxBody: -1, Handler: web.Plain(a.uploadContent)},
@@ -107,7 +109,7 @@ func (a *API) Routes() []web.Route {
 
 		// joining.yaml
 		{Op: "joinRoomById", Method: post, Path: "/_matrix/client/v3/rooms/{roomId}/join", Access: web.User, Guests: true, NotSuspended: true, RateLimited: true, Handler: web.Write(a.joinRoomById)},
-		{Op: "joinRoom", Method: post, Path: "/_matrix/client/v3/join/{roomIdOrAlias}", Access: web.User, NotSuspended: true, RateLimited: true, Handler: web.WriteAfter(a.queryAlias, a.joinRoom)},
+		{Op: "joinRoom", Method: post, Path: "/_matrix/client/v3/join/{roomIdOrAlias}", Access: web.User, Guests: true, NotSuspended: true, RateLimited: true, Handler: web.WriteAfter(a.queryAlias, a.joinRoom)},
 
 		// key_backup.yaml
 		{Op: "postRoomKeysVersion", Method: post, Path: "/_matrix/client/v3/room_keys/version", Access: web.User, RateLimited: true, Handler: web.Write(a.postRoomKeysVersion)},

@@ -79,7 +79,9 @@ export async function openPage(browser, name, url, options = {}) {
 export async function openClient(browser, name) {
     const page = await openPage(browser, name, given.page ?? nowhere);
     await page.waitForFunction(() => window.porch);
-    return new Proxy({ page }, {
+    // A scenario's own step: runs in the page, with its tools (end of page/client.js) and arguments that are plain data.
+    const step = (what, ...args) => page.evaluate(`(${what})(window.porch.tools, ...${JSON.stringify(args)})`);
+    return new Proxy({ page, step }, {
         get(target, method) {
             if (method in target) return target[method];
             if (method === "then") return undefined; // it is no promise
@@ -119,6 +121,7 @@ export async function scenario(run, ...more) {
     }
 }
 
+/** What was seen, and how many seconds after the script's start. */
 export function say(sentence) {
-    console.log(sentence);
+    console.log(`${(performance.now() / 1000).toFixed(1)} s: ${sentence}`);
 }

@@ -3,6 +3,7 @@
 //
 // The Go tests (build tag e2e, "make e2e") start the server and the clients
 // and judge by their exit codes. What the clients do stands in plain scripts:
-// *.mjs drive matrix-js-sdk and our own page in Chromium, nio_client.py is
-// matrix-nio, bridge.cjs a bridge of matrix-bot-sdk. A failed script's output is the test's output.
+// *.mjs drive matrix-js-sdk and our own page in Chromium (walk_*.mjs go through what
+// people do in their clients day by day), nio_*.py are matrix-nio, bot.mjs is a bot and
+// bridge.cjs a bridge of matrix-bot-sdk. A failed script's output is the test's output.
 package e2e

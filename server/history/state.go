@@ -1,6 +1,7 @@
 package history
 
 import (
+	"cmp"
 	"iter"
 
 	"porchlight/kv"
@@ -92,7 +93,9 @@ func (k *Keeper) membersAt(r kv.Reader, room matrix.RoomID, at changes.Position)
 
 // JoinedMember is what a room knows of one of its members.
 type JoinedMember struct {
-	DisplayName string `json:"display_name,omitempty"`
+	// DisplayName is the user ID of who has none, as clients would show it: matrix-nio
+	// takes no answer without, and then cannot encrypt for the room.
+	DisplayName string `json:"display_name"`
 	AvatarURL   string `json:"avatar_url,omitempty"`
 }
 
@@ -111,6 +114,7 @@ func (k *Keeper) JoinedMembers(r kv.Reader, v rooms.Viewer, room matrix.RoomID) 
 			m.DisplayName, _ = content.Text("displayname")
 			m.AvatarURL, _ = content.Text("avatar_url")
 		}
+		m.DisplayName = cmp.Or(m.DisplayName, *e.StateKey)
 		joined[matrix.UserID(*e.StateKey)] = m
 	}
 	return joined, nil

@@ -3,6 +3,8 @@
 import * as sdk from "matrix-js-sdk";
 import { CallErrorCode, CallEvent, CallState } from "matrix-js-sdk/lib/webrtc/call.js";
 import { CallEventHandlerEvent } from "matrix-js-sdk/lib/webrtc/callEventHandler.js";
+import * as cryptoApi from "matrix-js-sdk/lib/crypto-api/index.js";
+import { RoomHierarchy } from "matrix-js-sdk/lib/room-hierarchy.js";
 import { logger } from "matrix-js-sdk/lib/logger.js";
 import * as media from "./media.js";
 
@@ -18,15 +20,15 @@ async function until(what, probe, seconds = 15) {
         const result = await probe();
         if (result) return result;
         if (performance.now() > end) throw new Error(`waited ${seconds} s for ${what}`);
-        await new Promise((resolve) => setTimeout(resolve, 20));
+        await new Promise((resolve) => setTimeout(resolve, 50));
     }
 }
 
 /**
- * Logs in and syncs. With crypto, the device can talk end-to-end encrypted. With forceTURN, calls go through the relay alone;
- * transport ("udp" or "tcp") then says how it is reached.
+ * Logs in and syncs. With crypto, the device can talk end-to-end encrypted; with refresh, its access token is renewed. With
+ * forceTURN, calls go through the relay alone; transport ("udp" or "tcp") then says how it is reached.
  */
-async function login({ server, user, password, crypto = false, forceTURN = false, transport = "" }) {
+async function login({ server, user, password, crypto = false, refresh = false, filter, start = {}, forceTURN = false, transport = "" }) {
     if (transport) media.onlyRelaysBy(transport);
     const anonymous = sdk.createClient({ baseUrl: server });
     const session = await anonymous.loginRequest({
@@ -34,6 +36,7 @@ async function login({ server, user, password, crypto = false, forceTURN = false
         identifier: { type: "m.id.user", user },
         password,
         initial_device_display_name: "end-to-end test",
+        ...(refresh && { refresh_token: true }),
     });
     client = sdk.createClient({
         baseUrl: server,
@@ -41,12 +44,39 @@ async function login({ server, user, password, crypto = false, forceTURN = false
         deviceId: session.device_id,
         accessToken: session.access_token,
         forceTURN,
+        refreshToken: session.refresh_token,
+        timelineSupport: true,
+        cryptoCallbacks: secrets.callbacks,
     });
     if (crypto) await client.initRustCrypto({ useIndexedDB: false });
     client.on(CallEventHandlerEvent.Incoming, (incoming) => watch(incoming));
-    await client.startClient({ initialSyncLimit: 20 });
+    if (filter) start.filter = sdk.Filter.fromJson(session.user_id, undefined, filter);
+    await client.startClient({ initialSyncLimit: 20, ...start });
     await until("the first sync", () => client.getSyncState() === "PREPARED" || client.getSyncState() === "SYNCING");
     return { userId: session.user_id, deviceId: session.device_id };
+}
+
+/** The key to the secrets that the user keeps on the server: made here, or typed in by the user as bytes. */
+const secrets = {
+    key: null,
+    callbacks: {
+        getSecretStorageKey: async ({ keys }) => secrets.key && [Object.keys(keys)[0], secrets.key],
+        cacheSecretStorageKey: (id, info, key) => {
+            secrets.key = key;
+        },
+    },
+};
+
+/** Comes in as a guest, without any account. */
+async function comeAsGuest({ server }) {
+    const session = await sdk.createClient({ baseUrl: server }).registerGuest();
+    client = sdk.createClient({
+        baseUrl: server, userId: session.user_id, deviceId: session.device_id, accessToken: session.access_token,
+    });
+    client.setGuest(true);
+    await client.startClient({ initialSyncLimit: 20 });
+    await until("the first sync", () => client.getSyncState() === "PREPARED" || client.getSyncState() === "SYNCING");
+    return session.user_id;
 }
 
 /** Starts the crypto library without any server: proof that the bundle carries it. */
@@ -261,9 +291,17 @@ async function path() {
     };
     return { in: codecs("inbound-rtp"), out: codecs("outbound-rtp"), local: end(pair?.localCandidateId), remote: end(pair?.remoteCandidateId) };
 }
+/** What a scenario's own steps find in the page (`client.step` in browser.mjs). */
+const tools = {
+    sdk, cryptoApi, RoomHierarchy, until, secrets,
+    get client() {
+        return client;
+    },
+};
 
 window.porch = {
-    login, stop, cryptoStarts,
+    tools,
+    login, comeAsGuest, stop, cryptoStarts,
     createRoom, acceptInvite, directRoom, waitForMember,
     sendText, sendState, waitForText,
     placeCall, answerCall, waitForCall, forgetCall, callInfo, callEvents, hangUp, rejectCall, holdThem, mute, dial,
