@@ -104,8 +104,8 @@ func (w *wire) note(id string, body []byte) {
 	}
 }
 
-// bridge is the process of bridge.cjs.
-type bridge struct {
+// bridgeProcess is the process of bridge.cjs.
+type bridgeProcess struct {
 	t       *testing.T
 	given   map[string]any
 	journal string
@@ -113,7 +113,7 @@ type bridge struct {
 	out     *lockedBuffer
 }
 
-func (b *bridge) start() {
+func (b *bridgeProcess) start() {
 	b.t.Helper()
 	text, err := json.Marshal(b.given)
 	if err != nil {
@@ -137,13 +137,13 @@ func (b *bridge) start() {
 	b.t.Fatalf("the bridge ended before it was ready:\n%s", b.out.String())
 }
 
-func (b *bridge) kill() {
+func (b *bridgeProcess) kill() {
 	b.cmd.Process.Kill()
 	b.cmd.Wait() // it was killed: that is the error
 }
 
 // heard is what the journal has: event IDs and texts in the order of the handler's calls.
-func (b *bridge) heard() (ids, texts []string) {
+func (b *bridgeProcess) heard() (ids, texts []string) {
 	b.t.Helper()
 	raw, err := os.ReadFile(b.journal)
 	if err != nil && !os.IsNotExist(err) {
@@ -170,7 +170,7 @@ func freePort(t *testing.T) int {
 }
 
 // newBridge is a house with a bridge made by matrix-bot-sdk, which runs.
-func newBridge(t *testing.T) (*porch, *bridge, *wire) {
+func newBridge(t *testing.T) (*porch, *bridgeProcess, *wire) {
 	flags := slices.Clone(quietFlags)
 	flags[1] = fmt.Sprintf("127.0.0.1:%d", freePort(t)) // the same after a restart
 	p := newPorchAt(t, nil, flags...)
@@ -196,7 +196,7 @@ func newBridge(t *testing.T) (*porch, *bridge, *wire) {
 		t.Fatal(err)
 	}
 	p.porchlight("appservice", "add", file)
-	b := &bridge{t: t, journal: filepath.Join(folder, "journal"), out: &lockedBuffer{}, given: map[string]any{
+	b := &bridgeProcess{t: t, journal: filepath.Join(folder, "journal"), out: &lockedBuffer{}, given: map[string]any{
 		"server": p.url, "serverName": serverName, "port": port, "registration": registration,
 		"storage": filepath.Join(folder, "storage.json"), "journal": filepath.Join(folder, "journal"), "ghost": ghost,
 	}}
@@ -293,7 +293,7 @@ func TestBridge(t *testing.T) {
 
 // killByTurns sends messages while bridge and server are killed and started again, and gives
 // the event IDs of those that were acknowledged.
-func killByTurns(t *testing.T, p *porch, b *bridge, alice *client, room string) (acknowledged []string) {
+func killByTurns(t *testing.T, p *porch, b *bridgeProcess, alice *client, room string) (acknowledged []string) {
 	sender := &client{porch: &porch{t: t, url: p.url}, token: alice.token} // the address stays
 	for round := range bridgeRounds {
 		var sending sync.WaitGroup

@@ -23,7 +23,7 @@ func TestClips(t *testing.T) {
 		if _, err := os.Stat("/dev/video0"); err == nil {
 			t.Skip("this machine has a camera of its own")
 		}
-		t.Setenv("PATH", camera(t)+string(os.PathListSeparator)+os.Getenv("PATH"))
+		t.Setenv("PATH", filmCamera(t)+string(os.PathListSeparator)+os.Getenv("PATH"))
 		given := newPorchAt(t, nil, append([]string{"--camera", "auto"}, quietFlags...)...).given()
 		given["page"] = given["server"].(string) + "/"
 		given["want"] = map[string]any{"type": "video/mp4", "width": 160, "height": 120}
@@ -31,9 +31,9 @@ func TestClips(t *testing.T) {
 	})
 }
 
-// camera makes a folder with a stand-in for the program of a Raspberry Pi's camera, which
+// filmCamera makes a folder with a stand-in for the program of a Raspberry Pi's camera, which
 // shows a short film again and again.
-func camera(t *testing.T) string {
+func filmCamera(t *testing.T) string {
 	t.Helper()
 	film, err := os.ReadFile("../../voip/clip/testdata/baseline.h264")
 	if err != nil {

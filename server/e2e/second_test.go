@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"net/url"
 	"os/exec"
@@ -357,6 +358,18 @@ func (h *distantHouse) DirectRoom(ctx context.Context, user matrix.UserID) (matr
 
 func (h *distantHouse) Upload(context.Context, string, string, []byte) (string, error) {
 	return "", errors.New("this board sends no pictures")
+}
+
+func (h *distantHouse) Delete(context.Context, string) error {
+	return errors.New("this board keeps nothing")
+}
+
+func (h *distantHouse) Content(context.Context, string) (io.Reader, error) {
+	return nil, errors.New("this board plays no songs")
+}
+
+func (h *distantHouse) Event(context.Context, matrix.RoomID, matrix.EventID) (agent.Event, bool, error) {
+	return agent.Event{}, false, errors.New("this board looks nothing up")
 }
 
 // distantBridge shows voip/bridge to the agent, as the server does.

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// voice is something like speech: a buzz with formants that swells and fades.
-func voice(seconds int) []int16 {
+// speech is something like speech: a buzz with formants that swells and fades.
+func speech(seconds int) []int16 {
 	pcm := make([]int16, seconds*soundRate)
 	phase := 0.0
 	for i := range pcm {
@@ -39,7 +39,7 @@ func TestRecoversWhatIsSaidAgain(t *testing.T) {
 	}
 	var packets [][]byte
 	again := 0
-	for block := range slices.Chunk(voice(20), blockSamples) {
+	for block := range slices.Chunk(speech(20), blockSamples) {
 		data, err := enc.encode(block)
 		if err != nil {
 			t.Fatal(err)

@@ -53,6 +53,7 @@ func playing(t *testing.T, test func(t *testing.T, b *Board, p *tape)) {
 		}
 		p := &tape{}
 		b.speaker = func(context.Context) (player, error) { return p, nil }
+		go b.Run(t.Context())
 		test(t, b, p)
 		if p.closed != 1 {
 			t.Errorf("the loudspeaker was closed %d times", p.closed)
@@ -154,13 +155,17 @@ func TestPlayGivesWay(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		packet := AudioPacket{Codec: PCMU, Source: 1}
 		say := func(sample byte, packets int) (songs, voices int) {
 			synctest.Wait()
 			from := len(p.pcm)
 			for range packets {
-				if err := s.Write(PCMU, slices.Repeat([]byte{sample, sample ^ 0x80}, 80)); err != nil {
+				packet.Payload = slices.Repeat([]byte{sample, sample ^ 0x80}, 80)
+				if err := s.Write(packet); err != nil {
 					t.Fatal(err)
 				}
+				packet.Sequence++
+				packet.Timestamp += 160
 				time.Sleep(PacketDuration)
 			}
 			synctest.Wait()
@@ -180,8 +185,9 @@ func TestPlayGivesWay(t *testing.T) {
 		if songs, voices := say(0x80, 50); songs > 30 || voices < 20 { // one sign of two is counted as a song
 			t.Errorf("beside a voice %d packets of song and %d of voice are heard", songs, voices)
 		}
+		time.Sleep(200 * time.Millisecond) // what had not been played yet is heard, and fades
 		before := len(p.pcm)
-		time.Sleep(floorHold - 100*time.Millisecond)
+		time.Sleep(floorHold - 300*time.Millisecond)
 		if len(p.pcm) != before {
 			t.Error("it goes on too early")
 		}
