@@ -64,6 +64,9 @@ type Config struct {
 	Push PushConfig
 	// Board is the board's own user and its devices.
 	Board BoardConfig
+	// Appservices is a folder whose files (*.yaml, *.yml) are registrations of application
+	// services, read at the start; empty: none.
+	Appservices string
 
 	Log *slog.Logger     // nil: slog.Default()
 	Now func() time.Time // nil: time.Now

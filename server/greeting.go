@@ -19,5 +19,6 @@ func (s *Server) Greeting() []string {
 			lines = append(lines, "or type the code "+claim.Code+" on the page.")
 		}
 	}
+	lines = append(lines, s.servicesAbout...)
 	return append(lines, s.BoardAbout()...)
 }

@@ -59,6 +59,7 @@ type Server struct {
 	closeOnce     sync.Once
 	ready         chan struct{} // closed once the doors are open
 	network       network
+	servicesAbout []string       // what is wrong with registrations
 	listeners     []net.Listener // HTTP
 	secure        []net.Listener // HTTPS
 	control       net.Listener   // a Unix socket in the data folder
@@ -90,7 +91,8 @@ func New(ctx context.Context, c Config) (*Server, error) {
 		return nil, errors.Join(err, db.Close())
 	}
 	for _, step := range []func() error{
-		func() error { return s.openBoard(ctx) }, func() error { return s.openNetwork(ctx) }, s.doors,
+		func() error { return s.openBoard(ctx) }, func() error { return s.readServices(ctx) },
+		func() error { return s.openNetwork(ctx) }, s.doors,
 	} {
 		if err := step(); err != nil {
 			return nil, errors.Join(err, s.Close())
@@ -143,7 +145,8 @@ func (s *Server) keepers(ctx context.Context) (err error) {
 		return err
 	}
 	if s.Services, err = appservice.New(ctx, appservice.Config{
-		DB: s.DB, Changes: s.Changes, Accounts: s.Accounts, Rooms: s.Rooms, Client: serviceClient(), Log: c.Log, Now: c.Now,
+		DB: s.DB, Changes: s.Changes, Accounts: s.Accounts, Rooms: s.Rooms,
+		Ephemeral: s.Ephemeral, E2EE: s.E2EE, Client: serviceClient(), Log: c.Log, Now: c.Now,
 	}); err != nil {
 		return err
 	}

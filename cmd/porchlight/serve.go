@@ -27,6 +27,7 @@ type serveCmd struct {
 	Encryption   string `name:"encryption-hint" help:"Tell clients to encrypt new rooms or not: on, off, or leave it to them." enum:",on,off" default:""`
 	RoomVersion  string `help:"Version of new rooms whose maker asks for none." placeholder:"N"`
 	MaxUpload    int64  `help:"Largest upload in bytes; 0 is the default of 50 MiB." default:"0" placeholder:"BYTES"`
+	Appservices  string `name:"appservices" help:"Folder of registration files (*.yaml) of bridges, read at the start." placeholder:"FOLDER"`
 	LogLevel     string `help:"How much to log: debug, info, warn or error." enum:"debug,info,warn,error" default:"info"`
 
 	mediaFlags
@@ -95,7 +96,7 @@ func (s *serveCmd) config() (server.Config, error) {
 		TLSCert: s.TLSCert, TLSKey: s.TLSKey, PublicURL: s.PublicURL, Network: s.networkFlags.config(),
 		Registration: s.Registration, SharedSecret: s.SharedSecret,
 		RateLimitsOff: s.RateLimits == "off", TrustProxy: s.TrustProxy, AllowPrivateNetworks: s.Private,
-		EncryptionHint: s.Encryption, RoomVersion: s.RoomVersion, MaxUpload: s.MaxUpload, Media: s.mediaFlags.config(), People: people, Board: board,
+		Appservices: s.Appservices, EncryptionHint: s.Encryption, RoomVersion: s.RoomVersion, MaxUpload: s.MaxUpload, Media: s.mediaFlags.config(), People: people, Board: board,
 		Push: s.pushFlags.config(),
 		Log:  slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
 	}, nil

@@ -67,7 +67,7 @@ func TestActingForUsers(t *testing.T) {
 		{Name: "of no time", Token: appToken, Method: "PUT", Path: "v3/rooms/{room}/send/m.room.message/2?ts=now", Body: `{"body":"x","msgtype":"m.text"}`, Status: 400, Errcode: "M_INVALID_PARAM"},
 		{Name: "its time", Token: appToken, Method: "GET", Path: "v3/rooms/{room}/event/{event}", Status: 200, Want: `{"origin_server_ts":1234567890123}`},
 		{Name: "list in the network's directory", Token: appToken, Method: "PUT", Path: "v3/directory/list/appservice/irc/{room}", Body: `{"visibility":"public"}`, Status: 200, Changes: servertest.Any},
-		{Name: "of another network", Token: appToken, Method: "PUT", Path: "v3/directory/list/appservice/xmpp/{room}", Body: `{"visibility":"public"}`, Status: 403, Errcode: "M_FORBIDDEN"},
+		{Name: "of no network", Token: appToken, Method: "PUT", Path: "v3/directory/list/appservice/" + strings.Repeat("x", 256) + "/{room}", Body: `{"visibility":"public"}`, Status: 400, Errcode: "M_INVALID_PARAM"},
 		{Name: "anybody lists", Who: "alice", Method: "PUT", Path: "v3/directory/list/appservice/irc/{room}", Body: `{"visibility":"public"}`, Status: 403, Errcode: "M_FORBIDDEN"},
 		{Name: "ping without a URL", Token: appToken, Method: "POST", Path: "v1/appservice/bridge/ping", Body: `{}`, Status: 400, Errcode: "M_URL_NOT_SET"},
 		{Name: "ping another service", Token: appToken, Method: "POST", Path: "v1/appservice/other/ping", Body: `{}`, Status: 403, Errcode: "M_FORBIDDEN"},

@@ -14,6 +14,8 @@ import (
 	"porchlight/kv"
 	"porchlight/server/accounts"
 	"porchlight/server/changes"
+	"porchlight/server/e2ee"
+	"porchlight/server/ephemeral"
 	"porchlight/server/matrix"
 	"porchlight/server/rooms"
 )
@@ -24,9 +26,12 @@ type Config struct {
 	Changes  *changes.Keeper
 	Accounts *accounts.Keeper
 	Rooms    *rooms.Keeper
-	Client   *http.Client // to reach services
-	Log      *slog.Logger
-	Now      func() time.Time
+	// Ephemeral and E2EE are what services are told besides events.
+	Ephemeral *ephemeral.Keeper
+	E2EE      *e2ee.Keeper
+	Client    *http.Client // to reach services
+	Log       *slog.Logger
+	Now       func() time.Time
 }
 
 // Keeper owns the registrations and what the services have to be told.
@@ -36,7 +41,8 @@ type Keeper struct {
 	queues   *kv.Table[string, queueRow]
 	listed   *kv.Table[listedKey, listedRow]
 
-	known atomic.Pointer[[]*Service] // replaced as a whole, in the order of the IDs
+	known     atomic.Pointer[[]*Service] // replaced as a whole, in the order of the IDs
+	volatiles atomic.Uint64              // transactions of typing and presence since the start
 
 	mu      sync.Mutex // guards workers
 	workers map[string]*worker
@@ -54,14 +60,21 @@ type serviceRow struct {
 	Protocols   []string    `cbor:"8,keyasint,omitempty"`
 	RateLimited bool        `cbor:"9,keyasint,omitempty"`
 	Ephemeral   bool        `cbor:"10,keyasint,omitempty"`
+	OldEph      bool        `cbor:"11,keyasint,omitempty"`
+	Encryption  bool        `cbor:"12,keyasint,omitempty"`
 }
 
 // queueRow is how far a service was told, and the transaction that it may have got.
 type queueRow struct {
 	Done    uint64   `cbor:"1,keyasint"`           // all changes up to here
 	Through uint64   `cbor:"2,keyasint,omitempty"` // where the transaction ends, and its ID
-	Events  []uint64 `cbor:"3,keyasint,omitempty"` // positions of its events; none: no transaction
+	Events  []uint64 `cbor:"3,keyasint,omitempty"` // positions of its events
+	Rest    []byte   `cbor:"4,keyasint,omitempty"` // what else is in it, as JSON
+	Made    int64    `cbor:"5,keyasint,omitempty"` // when it was put together, in ms
 }
+
+// pending says whether there is a transaction.
+func (q queueRow) pending() bool { return q.Through > q.Done }
 
 // listedKey is a room in the directory of a network.
 type listedKey struct {
@@ -113,7 +126,7 @@ func (k *Keeper) read(r kv.Reader) ([]*Service, error) {
 		s, err := k.service(Registration{
 			ID: id, URL: row.URL, HouseToken: row.HouseToken, AppToken: [sha256.Size]byte(row.AppToken), SenderLocalpart: row.Sender,
 			Users: row.Users, Aliases: row.Aliases, Rooms: row.Rooms, Protocols: row.Protocols,
-			RateLimited: row.RateLimited, Ephemeral: row.Ephemeral,
+			RateLimited: row.RateLimited, Ephemeral: row.Ephemeral, OldEphemeral: row.OldEph, Encryption: row.Encryption,
 		})
 		if err != nil {
 			return all, err
@@ -195,7 +208,7 @@ func (k *Keeper) Add(tx *kv.WriteTx, reg Registration) error {
 	k.services.Put(tx, s.ID, serviceRow{
 		URL: reg.URL, AppToken: reg.AppToken[:], HouseToken: reg.HouseToken, Sender: reg.SenderLocalpart,
 		Users: reg.Users, Aliases: reg.Aliases, Rooms: reg.Rooms, Protocols: reg.Protocols,
-		RateLimited: reg.RateLimited, Ephemeral: reg.Ephemeral,
+		RateLimited: reg.RateLimited, Ephemeral: reg.Ephemeral, OldEph: reg.OldEphemeral, Encryption: reg.Encryption,
 	})
 	if !was || before.URL == "" {
 		k.queues.Put(tx, s.ID, queueRow{Done: uint64(k.Changes.Last(tx))})
@@ -252,17 +265,6 @@ func (k *Keeper) changed(tx *kv.WriteTx) error {
 	return nil
 }
 
-// List puts a room into the directory of a service's network, or takes it out (spec:
-// client-server API, PUT directory list appservice).
-func (k *Keeper) List(tx *kv.WriteTx, service, network string, room matrix.RoomID, public bool) {
-	key := listedKey{service, network, room}
-	if public {
-		k.listed.Put(tx, key, listedRow{})
-		return
-	}
-	k.listed.Delete(tx, key)
-}
-
 func (k *Keeper) check(r kv.Reader, report func(string, ...any)) {
 	for id := range k.services.Keys(r, kv.All()) {
 		if !k.queues.Has(r, id) {
@@ -273,7 +275,7 @@ func (k *Keeper) check(r kv.Reader, report func(string, ...any)) {
 		if !k.services.Has(r, id) {
 			report("the queue of %s belongs to no application service", id)
 		}
-		if len(q.Events) > 0 && q.Through <= q.Done {
+		if len(q.Events)+len(q.Rest) > 0 && !q.pending() {
 			report("the transaction of %s ends at %d, before %d", id, q.Through, q.Done)
 		}
 	}

@@ -2,10 +2,10 @@ package appservice
 
 import (
 	"net/http"
+	"slices"
 
 	"porchlight/kv"
 	"porchlight/server/matrix"
-	"porchlight/server/rooms"
 )
 
 // exclusive is what whoever reaches into what is reserved for a service is told.
@@ -28,6 +28,12 @@ func (s *Service) HasUser(user matrix.UserID) bool {
 	return user == s.Sender || user.Server() == s.Sender.Server() && within(s.users, string(user), false)
 }
 
+// owns says whether nobody else may have that user: its own, and those of its exclusive
+// namespaces.
+func (s *Service) owns(user matrix.UserID) bool {
+	return user == s.Sender || user.Server() == s.Sender.Server() && within(s.users, string(user), true)
+}
+
 // HasAlias says whether an alias is in the service's namespaces.
 func (s *Service) HasAlias(alias matrix.RoomAlias) bool {
 	return within(s.aliases, string(alias), false)
@@ -35,12 +41,7 @@ func (s *Service) HasAlias(alias matrix.RoomAlias) bool {
 
 // HasProtocol says whether the service bridges to a network of this name.
 func (s *Service) HasProtocol(name string) bool {
-	for _, p := range s.Protocols {
-		if p == name {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(s.Protocols, name)
 }
 
 // MayCreateUser refuses, with M_EXCLUSIVE, a new user whose name is reserved for another
@@ -62,6 +63,12 @@ func (k *Keeper) MayCreateAlias(alias matrix.RoomAlias, by *Service) error {
 	if by != nil && !by.HasAlias(alias) {
 		return exclusive("that alias is not in the namespaces of this application service")
 	}
+	return k.MayDeleteAlias(alias, by)
+}
+
+// MayDeleteAlias refuses, with M_EXCLUSIVE, what is reserved for another service than by
+// (nil: an ordinary client).
+func (k *Keeper) MayDeleteAlias(alias matrix.RoomAlias, by *Service) error {
 	for _, s := range k.Services() {
 		if (by == nil || s.ID != by.ID) && within(s.aliases, string(alias), true) {
 			return exclusive("that alias is reserved for an application service")
@@ -89,43 +96,4 @@ func (k *Keeper) Assert(r kv.Reader, s *Service, user matrix.UserID, device matr
 		}
 	}
 	return user, nil
-}
-
-// interest remembers, while one transaction is put together, whether the service has to do
-// with a room.
-type interest struct {
-	keeper  *Keeper
-	service *Service
-	known   map[matrix.RoomID]bool
-}
-
-// in says whether the service is to be told an event.
-func (i *interest) in(r kv.Reader, e *rooms.Event) bool {
-	if i.service.HasUser(e.Sender) || e.Type == "m.room.member" && e.StateKey != nil && i.service.HasUser(matrix.UserID(*e.StateKey)) {
-		return true
-	}
-	interested, ok := i.known[e.Room]
-	if !ok {
-		interested = i.room(r, e.Room)
-		i.known[e.Room] = interested
-	}
-	return interested
-}
-
-// room says whether a room, one of its aliases or somebody in it is the service's.
-func (i *interest) room(r kv.Reader, room matrix.RoomID) bool {
-	if within(i.service.rooms, string(room), false) {
-		return true
-	}
-	for _, alias := range i.keeper.Rooms.Aliases(r, room) {
-		if i.service.HasAlias(alias) {
-			return true
-		}
-	}
-	for user, membership := range i.keeper.Rooms.Members(r, room) {
-		if membership == "join" && i.service.HasUser(user) {
-			return true
-		}
-	}
-	return false
 }

@@ -44,8 +44,16 @@ type Registration struct {
 	Rooms           []Namespace
 	Protocols       []string
 	RateLimited     bool
-	Ephemeral       bool
+	Ephemeral       bool // it wants to hear of typing, receipts and presence
+	OldEphemeral    bool // the same, under the names of the proposal (MSC2409)
+	Encryption      bool // it wants to hear what its devices need to encrypt (MSC3202)
 }
+
+func (r *Registration) wantsEphemeral() bool { return r.Ephemeral || r.OldEphemeral }
+
+// wantsToDevice: there is no word for it in a registration; who asks for one of the others
+// knows it.
+func (r *Registration) wantsToDevice() bool { return r.wantsEphemeral() || r.Encryption }
 
 // file is a registration as it is written.
 type file struct {
@@ -59,9 +67,11 @@ type file struct {
 		Aliases []Namespace `yaml:"aliases"`
 		Rooms   []Namespace `yaml:"rooms"`
 	} `yaml:"namespaces"`
-	RateLimited bool     `yaml:"rate_limited"`
-	Protocols   []string `yaml:"protocols"`
-	Ephemeral   bool     `yaml:"receive_ephemeral"`
+	RateLimited  bool     `yaml:"rate_limited"`
+	Protocols    []string `yaml:"protocols"`
+	Ephemeral    bool     `yaml:"receive_ephemeral"`
+	OldEphemeral bool     `yaml:"de.sorunome.msc2409.push_ephemeral"`
+	Encryption   bool     `yaml:"org.matrix.msc3202"`
 }
 
 // Parse reads a registration. The errors, M_INVALID_PARAM, say what is wrong with it and
@@ -76,8 +86,9 @@ func Parse(raw []byte) (Registration, error) {
 	}
 	reg := Registration{
 		ID: f.ID, HouseToken: f.HouseToken, AppToken: sha256.Sum256([]byte(f.AppToken)), SenderLocalpart: f.SenderLocalpart,
-		Users: f.Namespaces.Users, Aliases: f.Namespaces.Aliases, Rooms: f.Namespaces.Rooms,
-		Protocols: f.Protocols, RateLimited: f.RateLimited, Ephemeral: f.Ephemeral,
+		Users: orNil(f.Namespaces.Users), Aliases: orNil(f.Namespaces.Aliases), Rooms: orNil(f.Namespaces.Rooms),
+		Protocols: orNil(f.Protocols), RateLimited: f.RateLimited,
+		Ephemeral: f.Ephemeral, OldEphemeral: f.OldEphemeral, Encryption: f.Encryption,
 	}
 	if !printable(f.ID, 1, maxIDBytes) {
 		return reg, invalid("id is missing, too long, or has characters that cannot be shown")
@@ -109,6 +120,14 @@ func Parse(raw []byte) (Registration, error) {
 		}
 	}
 	return reg, nil
+}
+
+// orNil makes what is written as an empty list what is not there: both are stored alike.
+func orNil[T any](list []T) []T {
+	if len(list) == 0 {
+		return nil
+	}
+	return list
 }
 
 func invalid(format string, args ...any) error {

@@ -2,24 +2,15 @@ package appservice
 
 import (
 	"context"
-	"encoding/json"
+	"log/slog"
 	"math/rand/v2"
-	"net/http"
-	"strconv"
 	"sync"
 	"time"
 
 	"porchlight/kv"
-	"porchlight/server/changes"
-	"porchlight/server/matrix"
-	"porchlight/server/rooms"
 )
 
 const (
-	// maxEvents is how many events a transaction has at most.
-	maxEvents = 100
-	// maxScan is how many changes are looked through in one reading transaction.
-	maxScan = 10_000
 	// saveEvery is after how many changes that are not for a service its place is written.
 	saveEvery = 1000
 	// firstRetry and maxRetry bound how long a service is left alone after a failure.
@@ -35,10 +26,15 @@ type worker struct {
 	retry   chan struct{} // holds one: the service answers again
 	ended   chan struct{}
 
-	started bool
-	saved   uint64
-	mu      sync.Mutex // guards queue, which a deferred write reads
-	queue   queueRow
+	started  bool
+	saved    uint64
+	interest interest
+	heard    uint64     // counter of the typing and presence that was put into volatile
+	volatile []volatile // that the service has not taken yet
+
+	mu    sync.Mutex // guards what follows, which others read
+	queue queueRow
+	state State
 }
 
 // Run tells the services of events until ctx ends.
@@ -84,7 +80,11 @@ func (k *Keeper) manage(ctx context.Context, services []*Service, running *sync.
 			continue
 		}
 		work, cancel := context.WithCancel(ctx)
-		w := &worker{k: k, service: s, cancel: cancel, retry: make(chan struct{}, 1), ended: make(chan struct{})}
+		w := &worker{
+			k: k, service: s, cancel: cancel, retry: make(chan struct{}, 1), ended: make(chan struct{}),
+			interest: interest{keeper: k, service: s},
+		}
+		w.interest.forget()
 		k.workers[id] = w
 		old := before[id]
 		running.Go(func() {
@@ -119,18 +119,41 @@ func (w *worker) run(ctx context.Context) {
 			return
 		case err != nil:
 			failures++
-			w.k.Log.Info("application service failed", "service", w.service.ID, "failures", failures, "error", err)
-			w.pause(ctx, retryAfter(failures))
-		case more:
-			failures = 0
-		default:
-			failures = 0
-			select {
-			case <-ctx.Done():
-			case <-wake:
+			wait := retryAfter(failures)
+			w.failed(failures, err, wait)
+			if w.pause(ctx, wait) {
+				failures = 0
 			}
+			continue
+		case failures > 0:
+			w.k.Log.Info("application service answers again", "service", w.service.ID)
+		}
+		failures = 0
+		w.failed(0, nil, 0)
+		if more {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+		case <-wake:
 		}
 	}
+}
+
+// failed notes how it went with the service, and tells the log of the first failure.
+func (w *worker) failed(failures int, err error, wait time.Duration) {
+	w.mu.Lock()
+	w.state.Failures, w.state.Err = failures, err
+	w.mu.Unlock()
+	if err == nil {
+		return
+	}
+	level := slog.LevelInfo
+	if failures == 1 {
+		level = slog.LevelWarn
+	}
+	w.k.Log.Log(context.Background(), level, "application service did not take a transaction",
+		"service", w.service.ID, "failures", failures, "again_in", wait.Round(time.Millisecond), "error", err)
 }
 
 // retryAfter is how long to wait after so many failures in a row: twice as long each time
@@ -143,26 +166,43 @@ func retryAfter(failures int) time.Duration {
 	return wait/2 + rand.N(wait/2+1)
 }
 
-// pause waits until it is time, or the service is known to answer, or ctx ends.
-func (w *worker) pause(ctx context.Context, d time.Duration) {
+// pause waits until it is time or ctx ends, or until the service is known to answer, which
+// it then says.
+func (w *worker) pause(ctx context.Context, d time.Duration) (answers bool) {
+	select {
+	case <-w.retry: // it answered before it failed
+	default:
+	}
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
 	case <-timer.C:
 	case <-w.retry:
+		return true
 	}
+	return false
 }
 
-// step sends one transaction, if there is something to tell; more says that there may be
-// another.
+// step sends one transaction of the log and one of typing and presence, if there is
+// something to tell; more says that there may be another.
 func (w *worker) step(ctx context.Context) (more bool, err error) {
+	more, err = w.stepLog(ctx)
+	if err != nil {
+		return false, err
+	}
+	moreVolatile, err := w.stepVolatile(ctx)
+	return more || moreVolatile, err
+}
+
+// stepLog sends the next transaction of what the log has for the service.
+func (w *worker) stepLog(ctx context.Context) (more bool, err error) {
 	if !w.started {
 		if err := w.load(ctx); err != nil {
 			return false, err
 		}
 	}
-	if len(w.queue.Events) == 0 {
+	if !w.queue.pending() {
 		if w.queue.Done >= uint64(w.k.Changes.Published()) {
 			return false, nil // woken for something that is only in memory
 		}
@@ -170,14 +210,15 @@ func (w *worker) step(ctx context.Context) (more bool, err error) {
 		if err != nil {
 			return false, err
 		}
-		if len(next.Events) == 0 {
+		if !next.pending() {
 			w.set(next)
 			if next.Done-w.saved >= saveEvery {
 				w.save()
 			}
 			return !end, nil
 		}
-		if err := w.k.DB.Update(ctx, func(tx *kv.WriteTx) error { return w.put(tx, next) }); err != nil {
+		if err := w.k.DB.Update(ctx, func(tx *kv.WriteTx) error { return w.store(tx, next) }); err != nil {
+			w.interest.forget()
 			return false, err
 		}
 		w.saved = next.Done
@@ -186,10 +227,11 @@ func (w *worker) step(ctx context.Context) (more bool, err error) {
 	if err := w.send(ctx); err != nil {
 		return false, err
 	}
+	err = w.taken(ctx)
 	w.set(queueRow{Done: w.queue.Through})
 	// A place that is lost is no harm: the same transaction is sent once more.
 	w.save()
-	return true, nil
+	return true, err
 }
 
 // load reads how far the service was told.
@@ -209,8 +251,8 @@ func (w *worker) set(q queueRow) {
 	w.queue = q
 }
 
-// put writes how far the service was told, unless it was removed.
-func (w *worker) put(tx *kv.WriteTx, q queueRow) error {
+// store writes how far the service was told, unless it was removed.
+func (w *worker) store(tx *kv.WriteTx, q queueRow) error {
 	if w.k.services.Has(tx, w.service.ID) {
 		w.k.queues.Put(tx, w.service.ID, q)
 	}
@@ -229,67 +271,31 @@ func (w *worker) save() {
 		if stored, _ := w.k.queues.Get(tx, w.service.ID); stored.Done > w.queue.Done {
 			return nil // a worker that came later knows better
 		}
-		return w.put(tx, w.queue)
+		return w.store(tx, w.queue)
 	})
 }
 
-// next is the next transaction; without events, how far there is nothing to tell. End says
-// that this is the end of the log.
-func (w *worker) next(ctx context.Context) (q queueRow, end bool, err error) {
-	q, end = queueRow{Done: w.queue.Done}, true
-	interest := interest{keeper: w.k, service: w.service, known: map[matrix.RoomID]bool{}}
-	err = w.k.DB.View(ctx, func(tx *kv.ReadTx) error {
-		n, last := 0, q.Done
-		for pos, c := range w.k.Changes.Since(tx, changes.Position(q.Done)) {
-			if n++; n > maxScan || len(q.Events) == maxEvents {
-				end = false
-				break
-			}
-			last = uint64(pos)
-			if c.Kind != changes.Event {
-				continue
-			}
-			if e, ok := w.k.Rooms.EventAt(tx, c.Room, pos); ok && interest.in(tx, e) {
-				q.Events = append(q.Events, uint64(pos))
-			}
-		}
-		if len(q.Events) == 0 {
-			q.Done = last
-		} else {
-			q.Through = q.Events[len(q.Events)-1]
-		}
-		return nil
-	})
-	return q, end, err
+// State is how it goes with a service.
+type State struct {
+	Behind   uint64 // changes that it was not told of or asked about yet
+	Failures int    // in a row
+	Err      error  // of the last one
 }
 
-// transaction is what a service gets (spec: application service API, PUT transactions).
-type transaction struct {
-	Events []matrix.ClientEvent `json:"events"`
-}
-
-// send sends the transaction that the queue holds. It returns nil once the service has
-// taken it.
-func (w *worker) send(ctx context.Context) error {
-	body := transaction{Events: []matrix.ClientEvent{}}
-	err := w.k.DB.View(ctx, func(tx *kv.ReadTx) error {
-		for _, pos := range w.queue.Events {
-			for _, c := range w.k.Changes.Since(tx, changes.Position(pos-1)) {
-				if e, ok := w.k.Rooms.EventAt(tx, c.Room, changes.Position(pos)); ok {
-					body.Events = append(body.Events, w.k.Rooms.ClientEvent(tx, e, rooms.Viewer{User: w.service.Sender}))
-				}
-				break
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return err
+// State is how it goes with a service.
+func (k *Keeper) State(r kv.Reader, id string) State {
+	k.mu.Lock()
+	w := k.workers[id]
+	k.mu.Unlock()
+	q, _ := k.queues.Get(r, id)
+	var state State
+	if w != nil {
+		w.mu.Lock()
+		state, q.Done = w.state, max(q.Done, w.queue.Done)
+		w.mu.Unlock()
 	}
-	raw, err := json.Marshal(body)
-	if err != nil {
-		return err
+	if last := uint64(k.Changes.Last(r)); last > q.Done {
+		state.Behind = last - q.Done
 	}
-	id := strconv.FormatUint(w.queue.Through, 10)
-	return w.k.call(ctx, w.service, http.MethodPut, raw, "/_matrix/app/v1/transactions/"+id, "/transactions/"+id)
+	return state
 }

@@ -142,8 +142,9 @@ func (a *API) updateAppserviceRoomDirectoryVisibility(c *web.Call, tx *kv.WriteT
 		return web.Empty{}, matrix.Forbidden("only application services can do this")
 	case in.Visibility != "public" && in.Visibility != "private":
 		return web.Empty{}, matrix.InvalidParam("visibility has to be public or private")
-	case !s.HasProtocol(in.Network):
-		return web.Empty{}, matrix.Forbidden("that network is none of this application service's protocols")
+	case in.Network == "" || len(in.Network) > matrix.MaxIDBytes || len(s.Protocols) == 0:
+		// Services list rooms for a protocol or, as the ecosystem's do, for an instance of it.
+		return web.Empty{}, matrix.InvalidParam("that is no network of this application service")
 	case !a.Rooms.Exists(tx, in.Room):
 		return web.Empty{}, matrix.NotFound("this server does not know that room")
 	}

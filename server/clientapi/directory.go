@@ -38,8 +38,11 @@ func (a *API) getRoomIdByAlias(c *web.Call, in aliasIn) (out getRoomIDByAliasOut
 		room, ok = a.Rooms.Resolve(tx, in.Alias)
 		return nil
 	}
-	if err = a.DB.View(c.Ctx, look); err == nil && !ok && a.Services.QueryAlias(c.Ctx, in.Alias) {
-		err = a.DB.View(c.Ctx, look)
+	if err = a.DB.View(c.Ctx, look); err == nil && !ok {
+		var made bool
+		if made, err = a.Services.QueryAlias(c.Ctx, in.Alias, a.service(c)); made {
+			err = a.DB.View(c.Ctx, look)
+		}
 	}
 	switch {
 	case err != nil:
@@ -53,6 +56,9 @@ func (a *API) getRoomIdByAlias(c *web.Call, in aliasIn) (out getRoomIDByAliasOut
 // deleteRoomAlias: spec: client-server API, DELETE directory room.
 func (a *API) deleteRoomAlias(c *web.Call, tx *kv.WriteTx, in aliasIn) (web.Empty, error) {
 	s := a.service(c)
+	if err := a.Services.MayDeleteAlias(in.Alias, s); err != nil {
+		return web.Empty{}, err
+	}
 	return web.Empty{}, a.Rooms.DeleteAlias(tx, in.Alias, c.User, c.Owner || s != nil && s.HasAlias(in.Alias))
 }
 

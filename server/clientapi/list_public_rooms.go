@@ -88,11 +88,13 @@ func (a *API) queryPublicRooms(_ *web.Call, tx *kv.ReadTx, in queryPublicRoomsIn
 		}
 		args.Types = append(args.Types, *roomType)
 	}
-	if in.Network != nil {
-		if in.AllNetworks {
-			return rooms.DirectoryPage{}, matrix.InvalidParam("third_party_instance_id can only be used if include_all_networks is false")
-		}
-		args.Types = []string{} // this server has rooms of no other network
+	switch {
+	case in.Network != nil && in.AllNetworks:
+		return rooms.DirectoryPage{}, matrix.InvalidParam("third_party_instance_id can only be used if include_all_networks is false")
+	case in.AllNetworks:
+		args.Others = a.Services.Listed(tx, "")
+	case in.Network != nil && *in.Network != "":
+		args.Others, args.OthersOnly = a.Services.Listed(tx, *in.Network), true
 	}
 	return a.Rooms.Directory(tx, args)
 }

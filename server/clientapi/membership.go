@@ -4,6 +4,7 @@ package clientapi
 // and knocking.yaml: all of them are one change of membership.
 
 import (
+	"slices"
 	"strings"
 
 	"porchlight/kv"
@@ -21,6 +22,26 @@ type inviteUserIn struct {
 	Address       *string       `json:"address"`
 	IDServer      *string       `json:"id_server"`
 	IDAccessToken *string       `json:"id_access_token"`
+}
+
+// queryInvited lets application services make users of theirs that are invited and not there
+// (spec: application service API, querying).
+func (a *API) queryInvited(c *web.Call, invited ...matrix.UserID) error {
+	var missing []matrix.UserID
+	err := a.DB.View(c.Ctx, func(tx *kv.ReadTx) error {
+		for _, user := range invited {
+			if _, known := a.Accounts.User(tx, user); !known && !slices.Contains(missing, user) {
+				missing = append(missing, user)
+			}
+		}
+		return nil
+	})
+	for _, user := range missing {
+		if err == nil {
+			_, err = a.Services.QueryUser(c.Ctx, user, a.service(c))
+		}
+	}
+	return err
 }
 
 // inviteUser: spec: client-server API, POST invite, in both of its forms.
@@ -77,34 +98,36 @@ type joinRoomIn struct {
 	Signed      *thirdPartySigned `json:"third_party_signed"`
 }
 
-// joinRoom: spec: client-server API, POST join.
-func (a *API) joinRoom(c *web.Call, in joinRoomIn) (out roomIDOut, err error) {
-	var room matrix.RoomID
-	look := func(tx *kv.ReadTx) (err error) {
-		room, err = a.roomOf(tx, in.RoomOrAlias)
-		return err
-	}
-	err = a.DB.View(c.Ctx, look)
-	if matrix.IsCode(err, "M_NOT_FOUND") && a.Services.QueryAlias(c.Ctx, matrix.RoomAlias(in.RoomOrAlias)) {
-		err = a.DB.View(c.Ctx, look)
-	}
-	if err != nil {
-		return out, err
-	}
-	err = a.DB.Update(c.Ctx, func(tx *kv.WriteTx) (err error) {
-		out, err = a.enter(c, tx, room, "join", in.Reason)
+// queryAlias lets an application service make the room of an alias that is not there (spec:
+// application service API, querying).
+func (a *API) queryAlias(c *web.Call, in joinRoomIn) error {
+	err := a.DB.View(c.Ctx, func(tx *kv.ReadTx) error {
+		_, err := a.roomOf(tx, in.RoomOrAlias)
 		return err
 	})
-	return out, err
+	if !matrix.IsCode(err, "M_NOT_FOUND") {
+		return err
+	}
+	_, err = a.Services.QueryAlias(c.Ctx, matrix.RoomAlias(in.RoomOrAlias), a.service(c))
+	return err
+}
+
+// joinRoom: spec: client-server API, POST join.
+func (a *API) joinRoom(c *web.Call, tx *kv.WriteTx, in joinRoomIn) (out roomIDOut, err error) {
+	return a.enterNamed(c, tx, in, "join")
 }
 
 // knockRoom: spec: client-server API, POST knock.
 func (a *API) knockRoom(c *web.Call, tx *kv.WriteTx, in joinRoomIn) (roomIDOut, error) {
+	return a.enterNamed(c, tx, in, "knock")
+}
+
+func (a *API) enterNamed(c *web.Call, tx *kv.WriteTx, in joinRoomIn, membership string) (roomIDOut, error) {
 	room, err := a.roomOf(tx, in.RoomOrAlias)
 	if err != nil {
 		return roomIDOut{}, err
 	}
-	return a.enter(c, tx, room, "knock", in.Reason)
+	return a.enter(c, tx, room, membership, in.Reason)
 }
 
 func (a *API) enter(c *web.Call, tx *kv.WriteTx, room matrix.RoomID, membership, reason string) (roomIDOut, error) {

@@ -33,8 +33,14 @@ func (a *API) getUserProfile(c *web.Call, in userIn) (profile map[string]json.Ra
 		return err
 	}
 	err = a.DB.View(c.Ctx, look)
-	if matrix.IsCode(err, "M_NOT_FOUND") && a.Services.QueryUser(c.Ctx, in.User) {
-		err = a.DB.View(c.Ctx, look)
+	if matrix.IsCode(err, "M_NOT_FOUND") {
+		made, failed := a.Services.QueryUser(c.Ctx, in.User, a.service(c))
+		switch {
+		case failed != nil:
+			err = failed
+		case made:
+			err = a.DB.View(c.Ctx, look)
+		}
 	}
 	return profile, err
 }

@@ -76,6 +76,19 @@ type setRoomStateWithKeyIn struct {
 	Body     json.RawMessage `body:"raw"`
 }
 
+// queryMember is queryInvited for an invitation that is sent as a state event.
+func (a *API) queryMember(c *web.Call, in setRoomStateWithKeyIn) error {
+	if in.Type != "m.room.member" {
+		return nil
+	}
+	if content, err := matrix.ParseObject(in.Body); err == nil {
+		if membership, _ := content.Text("membership"); membership == "invite" {
+			return a.queryInvited(c, matrix.UserID(in.StateKey))
+		}
+	}
+	return nil
+}
+
 // setRoomStateWithKey: spec: client-server API, PUT state.
 func (a *API) setRoomStateWithKey(c *web.Call, tx *kv.WriteTx, in setRoomStateWithKeyIn) (eventIDOut, error) {
 	ts, err := timestamp(c)

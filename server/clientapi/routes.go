@@ -76,7 +76,7 @@ func (a *API) Routes() []web.Route {
 		{Op: "getConfig", Method: get, Path: "/_matrix/media/v3/config", Access: web.User, RateLimited: true, Handler: web.Plain(a.getConfigAuthed)},
 
 		// create_room.yaml
-		{Op: "createRoom", Method: post, Path: "/_matrix/client/v3/createRoom", Access: web.User, NotSuspended: true, MaxBody: maxCreateBody, Handler: web.Write(a.createRoom)},
+		{Op: "createRoom", Method: post, Path: "/_matrix/client/v3/createRoom", Access: web.User, NotSuspended: true, MaxBody: maxCreateBody, Handler: web.WriteAfter(func(c *web.Call, in createRoomIn) error { return a.queryInvited(c, in.Invite...) }, a.createRoom)},
 
 		// cross_signing.yaml
 		{Op: "uploadCrossSigningKeys", Method: post, Path: "/_matrix/client/v3/keys/device_signing/upload", Aliases: []string{"/_matrix/client/unstable/keys/device_signing/upload"}, Access: web.User, Handler: web.Plain(a.uploadCrossSigningKeys)},
@@ -103,11 +103,11 @@ func (a *API) Routes() []web.Route {
 		{Op: "getFilter", Method: get, Path: "/_matrix/client/v3/user/{userId}/filter/{filterId}", Access: web.User, Handler: web.Read(a.getFilter)},
 
 		// inviting.yaml
-		{Op: "inviteUser", Method: post, Path: "/_matrix/client/v3/rooms/{roomId}/invite", Access: web.User, NotSuspended: true, RateLimited: true, Handler: web.Write(a.inviteUser)},
+		{Op: "inviteUser", Method: post, Path: "/_matrix/client/v3/rooms/{roomId}/invite", Access: web.User, NotSuspended: true, RateLimited: true, Handler: web.WriteAfter(func(c *web.Call, in inviteUserIn) error { return a.queryInvited(c, in.User) }, a.inviteUser)},
 
 		// joining.yaml
 		{Op: "joinRoomById", Method: post, Path: "/_matrix/client/v3/rooms/{roomId}/join", Access: web.User, Guests: true, NotSuspended: true, RateLimited: true, Handler: web.Write(a.joinRoomById)},
-		{Op: "joinRoom", Method: post, Path: "/_matrix/client/v3/join/{roomIdOrAlias}", Access: web.User, NotSuspended: true, RateLimited: true, Handler: web.Plain(a.joinRoom)},
+		{Op: "joinRoom", Method: post, Path: "/_matrix/client/v3/join/{roomIdOrAlias}", Access: web.User, NotSuspended: true, RateLimited: true, Handler: web.WriteAfter(a.queryAlias, a.joinRoom)},
 
 		// key_backup.yaml
 		{Op: "postRoomKeysVersion", Method: post, Path: "/_matrix/client/v3/room_keys/version", Access: web.User, RateLimited: true, Handler: web.Write(a.postRoomKeysVersion)},
@@ -135,7 +135,7 @@ func (a *API) Routes() []web.Route {
 		{Op: "kick", Method: post, Path: "/_matrix/client/v3/rooms/{roomId}/kick", Access: web.User, NotSuspended: true, Handler: web.Write(a.kick)},
 
 		// knocking.yaml
-		{Op: "knockRoom", Method: post, Path: "/_matrix/client/v3/knock/{roomIdOrAlias}", Aliases: []string{"/_matrix/client/unstable/xyz.amorgan.knock/knock/{roomIdOrAlias}"}, Access: web.User, NotSuspended: true, RateLimited: true, Handler: web.Write(a.knockRoom)},
+		{Op: "knockRoom", Method: post, Path: "/_matrix/client/v3/knock/{roomIdOrAlias}", Aliases: []string{"/_matrix/client/unstable/xyz.amorgan.knock/knock/{roomIdOrAlias}"}, Access: web.User, NotSuspended: true, RateLimited: true, Handler: web.WriteAfter(a.queryAlias, a.knockRoom)},
 
 		// leaving.yaml
 		{Op: "leaveRoom", Method: post, Path: "/_matrix/client/v3/rooms/{roomId}/leave", Access: web.User, Guests: true, RateLimited: true, Handler: web.Write(a.leaveRoom)},
@@ -256,7 +256,7 @@ func (a *API) Routes() []web.Route {
 		{Op: "sendMessage", Method: put, Path: "/_matrix/client/v3/rooms/{roomId}/send/{eventType}/{txnId}", Access: web.User, Guests: true, Once: true, MaxBody: maxEventBody, Handler: web.Write(a.sendMessage)},
 
 		// room_state.yaml
-		{Op: "setRoomStateWithKey", Method: put, Path: "/_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}", EmptyLast: true, Access: web.User, Guests: true, NotSuspended: true, MaxBody: maxEventBody, Handler: web.Write(a.setRoomStateWithKey)},
+		{Op: "setRoomStateWithKey", Method: put, Path: "/_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}", EmptyLast: true, Access: web.User, Guests: true, NotSuspended: true, MaxBody: maxEventBody, Handler: web.WriteAfter(a.queryMember, a.setRoomStateWithKey)},
 
 		// room_summary.yaml
 		{Op: "getRoomSummary", Method: get, Path: "/_matrix/client/v1/room_summary/{roomIdOrAlias}", Aliases: []string{"/_matrix/client/unstable/im.nheko.summary/summary/{roomIdOrAlias}"}, Access: web.Optional, RateLimited: true, Handler: web.Read(a.getRoomSummary)},
@@ -302,8 +302,8 @@ func (a *API) Routes() []web.Route {
 		{Op: "getProtocolMetadata", Method: get, Path: "/_matrix/client/v3/thirdparty/protocol/{protocol}", Access: web.User, Handler: web.Plain(a.getProtocolMetadata)},
 		{Op: "queryLocationByProtocol", Method: get, Path: "/_matrix/client/v3/thirdparty/location/{protocol}", Access: web.User, Handler: web.Plain(a.queryLocationByProtocol)},
 		{Op: "queryUserByProtocol", Method: get, Path: "/_matrix/client/v3/thirdparty/user/{protocol}", Access: web.User, Handler: web.Plain(a.queryUserByProtocol)},
-		{Op: "queryLocationByAlias", Method: get, Path: "/_matrix/client/v3/thirdparty/location", Access: web.User, Handler: web.Read(a.queryLocationByAlias)},
-		{Op: "queryUserByID", Method: get, Path: "/_matrix/client/v3/thirdparty/user", Access: web.User, Handler: web.Read(a.queryUserByID)},
+		{Op: "queryLocationByAlias", Method: get, Path: "/_matrix/client/v3/thirdparty/location", Access: web.User, Handler: web.Plain(a.queryLocationByAlias)},
+		{Op: "queryUserByID", Method: get, Path: "/_matrix/client/v3/thirdparty/user", Access: web.User, Handler: web.Plain(a.queryUserByID)},
 
 		// to_device.yaml
 		{Op: "sendToDevice", Method: put, Path: "/_matrix/client/v3/sendToDevice/{eventType}/{txnId}", Access: web.User, Guests: true, Once: true, MaxBody: maxKeysBody, Handler: web.Write(a.sendToDevice)},

@@ -109,6 +109,22 @@ func (k *Keeper) ToDevice(r kv.Reader, user matrix.UserID, device matrix.DeviceI
 	return events, next, nil
 }
 
+// Message is a message to a device.
+type Message struct {
+	Sender  matrix.UserID
+	Type    string
+	Content json.RawMessage
+}
+
+// MessageAt is the message that a change of kind ToDevice tells of, if it still waits.
+func (k *Keeper) MessageAt(r kv.Reader, user matrix.UserID, device matrix.DeviceID, at changes.Position) (Message, bool) {
+	k.mu.Lock()
+	taken := at <= k.acked[deviceKey{user, device}]
+	k.mu.Unlock()
+	m, ok := k.inbox.Get(r, inboxKey{user, device, uint64(at)})
+	return Message{m.Sender, m.Type, m.Content}, ok && !taken
+}
+
 // AckToDevice notes that a device has received its messages up to a position: it came
 // back with a token of that answer. They are deleted with a later commit, and are not
 // shown again from now on.

@@ -42,8 +42,9 @@ type receiptKey struct {
 
 type receiptRow struct {
 	Event    matrix.EventID   `cbor:"1,keyasint"`
-	Position changes.Position `cbor:"2,keyasint"` // of the event
-	TS       int64            `cbor:"3,keyasint"` // ms
+	Position changes.Position `cbor:"2,keyasint"`           // of the event
+	TS       int64            `cbor:"3,keyasint"`           // ms
+	Stored   changes.Position `cbor:"4,keyasint,omitempty"` // where the log tells of it; 0 for those of old
 }
 
 // recentReceipt is a receipt that was set since the start.
@@ -94,7 +95,7 @@ func (k *Keeper) SetReceipt(r kv.Reader, room matrix.RoomID, user matrix.UserID,
 		return nil
 	}
 	k.recent[key] = recentReceipt{
-		receiptRow: receiptRow{event, e.Position, k.Now().UnixMilli()},
+		receiptRow: receiptRow{Event: event, Position: e.Position, TS: k.Now().UnixMilli()},
 		changed:    k.next(),
 	}
 	k.mu.Unlock()
@@ -144,11 +145,10 @@ func (k *Keeper) Thread(r kv.Reader, e *rooms.Event) string {
 func (k *Keeper) store(tx *kv.WriteTx) error {
 	k.mu.Lock()
 	var stored []receiptKey
-	written := map[receiptKey]uint64{}
+	rows := map[receiptKey]recentReceipt{}
 	for key, recent := range k.recent {
 		if recent.stored.IsZero() {
-			k.receipts.Put(tx, key, recent.receiptRow)
-			written[key] = recent.changed
+			rows[key] = recent
 			stored = append(stored, key)
 		}
 	}
@@ -159,10 +159,16 @@ func (k *Keeper) store(tx *kv.WriteTx) error {
 		}
 		return strings.Compare(string(a.User), string(b.User))
 	})
+	written := map[receiptKey]uint64{}
+	var at changes.Position
 	for i, key := range stored {
 		if i == 0 || key.Room != stored[i-1].Room || key.User != stored[i-1].User {
-			k.Changes.Append(tx, changes.Change{Kind: changes.Receipt, Room: key.Room, User: key.User})
+			at = k.Changes.Append(tx, changes.Change{Kind: changes.Receipt, Room: key.Room, User: key.User})
 		}
+		row := rows[key]
+		written[key] = row.changed
+		row.Stored = at
+		k.receipts.Put(tx, key, row.receiptRow)
 	}
 	tx.AfterCommit(func() { k.stored(written) })
 	return nil
@@ -259,6 +265,18 @@ func (k *Keeper) ReadUpTo(r kv.Reader, room matrix.RoomID, user matrix.UserID) (
 		}
 	}
 	return all, threads
+}
+
+// StoredAt are the receipts that a change of kind Receipt at a position tells of, private
+// ones included: those that nobody has moved on since.
+func (k *Keeper) StoredAt(r kv.Reader, room matrix.RoomID, user matrix.UserID, at changes.Position) []Receipt {
+	var all []Receipt
+	for key, row := range k.receipts.Scan(r, kv.Prefix(room, user)) {
+		if row.Stored == at {
+			all = append(all, newReceipt(key, row))
+		}
+	}
+	return all
 }
 
 // current reads rows of the disk with those in memory laid over them.

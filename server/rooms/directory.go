@@ -86,6 +86,10 @@ type DirectoryArgs struct {
 	Search string // what name, topic or aliases contain; empty: anything
 	// Types are the room types wanted, "" for rooms without one; nil: all.
 	Types []string
+	// Others are rooms to be shown though they may not be in the directory; OthersOnly shows
+	// no further ones.
+	Others     []matrix.RoomID
+	OthersOnly bool
 }
 
 // DirectoryPage is a page of the directory.
@@ -189,7 +193,16 @@ func (k *Keeper) Directory(r kv.Reader, a DirectoryArgs) (DirectoryPage, error) 
 func (k *Keeper) listed(r kv.Reader, a DirectoryArgs) []place {
 	var all []place
 	term := strings.ToLower(a.Search)
-	for room := range k.public.Keys(r, kv.All()) {
+	shown := map[matrix.RoomID]bool{}
+	for _, room := range a.Others {
+		shown[room] = true
+	}
+	if !a.OthersOnly {
+		for room := range k.public.Keys(r, kv.All()) {
+			shown[room] = true
+		}
+	}
+	for room := range shown {
 		row, _ := k.rooms.Get(r, room)
 		if a.Types != nil && !slices.Contains(a.Types, row.Type) || term != "" && !k.mentions(r, room, term) {
 			continue

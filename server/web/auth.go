@@ -66,6 +66,9 @@ func (x *exchange) authenticate(r kv.Reader) error {
 	}
 	if who.Service != "" && x.server.assert != nil {
 		user, device := x.query.Get("user_id"), x.query.Get("device_id")
+		if device == "" {
+			device = x.query.Get("org.matrix.msc3202.device_id") // as services called it before v1.17
+		}
 		if who, err = x.server.assert(r, who, matrix.UserID(user), matrix.DeviceID(device)); err != nil {
 			return err
 		}

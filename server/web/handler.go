@@ -43,7 +43,7 @@ type Call struct {
 // Empty is the answer {} and the input of operations that take none.
 type Empty struct{}
 
-// Handler answers one operation. Read, Write, Plain and Stream make it; the zero
+// Handler answers one operation. Read, Write, WriteAfter, Plain and Stream make it; the zero
 // Handler is refused by New.
 type Handler struct {
 	in    reflect.Type
@@ -83,10 +83,21 @@ func Read[In, Out any](fn func(c *Call, tx *kv.ReadTx, in In) (Out, error)) Hand
 // Write makes a handler that runs in one write transaction. It answers once its rows
 // are synced to disk; if it returns an error, nothing is written.
 func Write[In, Out any](fn func(c *Call, tx *kv.WriteTx, in In) (Out, error)) Handler {
+	return WriteAfter(nil, fn)
+}
+
+// WriteAfter is Write for an operation that has to do something first that takes long, such
+// as asking others: prepare, which runs in no transaction. An error of it refuses the request.
+func WriteAfter[In, Out any](prepare func(c *Call, in In) error, fn func(c *Call, tx *kv.WriteTx, in In) (Out, error)) Handler {
 	return Handler{in: reflect.TypeFor[In](), kind: writeKind, serve: func(x *exchange) error {
 		var in In
 		if err := x.decode(&in); err != nil {
 			return err
+		}
+		if prepare != nil {
+			if err := prepare(&x.call, in); err != nil {
+				return err
+			}
 		}
 		return x.server.db.Update(x.call.Ctx, func(tx *kv.WriteTx) (err error) {
 			defer recoverTo(&err) // here, while the stack still tells where
