@@ -10,8 +10,8 @@ import (
 )
 
 type appserviceCmd struct {
-	Add    appserviceAddCmd    `cmd:"" help:"Register an application service, or register it anew."`
-	List   appserviceListCmd   `cmd:"" help:"List the application services."`
+	Add    appserviceAddCmd    `cmd:"" help:"Register an application service at once, or register it anew: it keeps what it still has to be told."`
+	List   appserviceListCmd   `cmd:"" help:"List the application services: who they are, where, how far behind, and why if they fail."`
 	Remove appserviceRemoveCmd `cmd:"" help:"Forget an application service. Its users stay."`
 }
 
