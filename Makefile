@@ -32,7 +32,7 @@ test: packages ## every quick test, with the race detector (under 15 minutes on 
 
 test-all: test cross large e2e ## test, then the long ones: cross-built binaries under qemu, browsers and other people's clients
 
-e2e: packages browser ## matrix-js-sdk and our own page in Chromium, matrix-nio, kill -9: against the real binary
+e2e: packages browser ## matrix-js-sdk and our own page in Chromium, matrix-nio, a bridge of matrix-bot-sdk, kill -9: against the real binary
 	go test -tags e2e -count=1 -timeout 30m ./server/e2e
 
 # The house as a whole comes last, so that its table ends the output.

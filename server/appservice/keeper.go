@@ -76,6 +76,11 @@ type queueRow struct {
 // pending says whether there is a transaction.
 func (q queueRow) pending() bool { return q.Through > q.Done }
 
+// after says whether a queue has got further than another one.
+func (q queueRow) after(other queueRow) bool {
+	return q.Done > other.Done || q.Done == other.Done && q.Through > other.Through
+}
+
 // listedKey is a room in the directory of a network.
 type listedKey struct {
 	Service, Network string

@@ -268,8 +268,8 @@ func (w *worker) save() {
 	w.k.DB.Defer("appservice/"+w.service.ID, func(tx *kv.WriteTx) error {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		if stored, _ := w.k.queues.Get(tx, w.service.ID); stored.Done > w.queue.Done {
-			return nil // a worker that came later knows better
+		if stored, _ := w.k.queues.Get(tx, w.service.ID); !w.queue.after(stored) {
+			return nil // this runs later: the next transaction may be there already
 		}
 		return w.store(tx, w.queue)
 	})

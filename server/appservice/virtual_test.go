@@ -378,3 +378,40 @@ func TestLookUpsHaveADeadline(t *testing.T) {
 		}
 	})
 }
+
+// TestLateSave: the place of a transaction that was taken is written later than the next
+// transaction is. It must not undo that one, or a repeat after a crash would be another.
+func TestLateSave(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		reg, err := Parse([]byte("{id: a, url: null, as_token: as-token-a, hs_token: hs-token-a, sender_localpart: bot, namespaces: {}}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.update(func(tx *kv.WriteTx) error { return h.k.Add(tx, reg) })
+		stored := func() (q queueRow) {
+			kvtest.View(t, h.k.DB, func(tx *kv.ReadTx) { q, _ = h.k.queues.Get(tx, "a") })
+			return q
+		}
+		begin := stored().Done
+		w := &worker{k: h.k, service: h.k.Service("a"), started: true}
+		w.set(queueRow{Done: begin + 1})
+		w.save()
+		next := queueRow{Done: begin + 1, Through: begin + 2, Events: []uint64{begin + 2}}
+		h.update(func(tx *kv.WriteTx) error { return w.store(tx, next) })
+		if err := h.k.DB.Flush(); err != nil { // the worker does not know yet that it is stored
+			t.Fatal(err)
+		}
+		if q := stored(); !q.pending() {
+			t.Errorf("the next transaction is gone: %+v", q)
+		}
+		w.set(queueRow{Done: begin + 2})
+		w.save()
+		if err := h.k.DB.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		if q := stored(); q.Done != begin+2 || q.pending() {
+			t.Errorf("it was taken, but there is %+v", q)
+		}
+	})
+}
