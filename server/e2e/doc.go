@@ -4,5 +4,6 @@
 // The Go tests (build tag e2e, "make e2e") start the server and the clients
 // and judge by their exit codes. What the clients do stands in plain scripts:
 // *.mjs drive matrix-js-sdk and our own page in Chromium, nio_client.py is
-// matrix-nio, bridge.cjs a bridge of matrix-bot-sdk. A failed script's output is the test's output.
+// matrix-nio, bridge.cjs a bridge of matrix-bot-sdk, bridge_encrypted.mjs one with the
+// crypto library of matrix-rust-sdk. A failed script's output is the test's output.
 package e2e
