@@ -13,7 +13,7 @@ SERVER  = bin/porchlight
 GOTEST  = go test -race -timeout 15m
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-all e2e bench cross large check fuzz clean packages browser FORCE
+.PHONY: help run build test test-all devices e2e bench cross large check fuzz clean packages browser FORCE
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-9s %s\n", $$1, $$2 }'
@@ -30,7 +30,11 @@ $(SERVER): FORCE
 test: packages ## every quick test, with the race detector (under 15 minutes on two cores)
 	$(GOTEST) ./...
 
-test-all: test cross large e2e ## test, then the long ones: cross-built binaries under qemu, browsers and other people's clients
+test-all: test devices cross large e2e ## test, then the long ones: a virtual machine, cross-built binaries under qemu, browsers, other people's clients
+
+devices: ## the board in a virtual machine with Debian's kernel: camera, sound cards, pins, a bad network (ARGS=-run=… chooses)
+	.ci/packages build guest
+	.ci/devices $(ARGS)
 
 e2e: packages browser ## matrix-js-sdk and our own page in Chromium, matrix-nio, a bridge of matrix-bot-sdk, kill -9: against the real binary
 	go test -tags e2e -count=1 -timeout 30m ./server/e2e

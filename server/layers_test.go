@@ -104,6 +104,11 @@ var house = map[string]room{
 	"server/bench":      {tests: join(ground, "server", "server/rooms", "go.etcd.io/bbolt")},                      // orders; a bare commit to compare with
 	"server/e2e":        {tests: []string{"golang.org/x/net/dns/dnsmessage", "server/matrix", "server/pushrule"}}, // to ask for the house's name; to compare rules
 	"cmd/porchlight":    {ours: join(ground, "server"), outside: []string{"github.com/alecthomas/kong", "golang.org/x/term"}},
+
+	"server/devices": {tests: join(pion, "github.com/pion/opus", "voip/device")}, // a peer that calls the board
+
+	"firmware/guest":      {},
+	"firmware/guest/init": {},
 }
 
 // Test files may use these besides what their package may.
@@ -137,7 +142,7 @@ type listed struct {
 func listPackages(t *testing.T) map[string]listed {
 	t.Helper()
 	// With the tags of all tests, and from the module's root whatever this package's folder is.
-	cmd := exec.Command("go", "list", "-tags", "e2e", "-json=ImportPath,Imports,TestImports,XTestImports", module+"/...")
+	cmd := exec.Command("go", "list", "-tags", "e2e,guest", "-json=ImportPath,Imports,TestImports,XTestImports", module+"/...")
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()

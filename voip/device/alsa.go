@@ -107,6 +107,22 @@ func listSoundCards(devDir, procDir string, playback bool) []soundCard {
 	return found
 }
 
+// again is the same card's device where it is now: a card that is unplugged may come back
+// with another number, but has its name. It is c itself if no card has that name.
+func (c soundCard) again(devDir, procDir string) soundCard {
+	now := c
+	for _, found := range listSoundCards(devDir, procDir, c.playback) {
+		switch {
+		case found.name != c.name || found.device != c.device:
+		case found.card == c.card:
+			return c // of several of one name
+		default:
+			now = found
+		}
+	}
+	return now
+}
+
 // pcmFormat is how a sound card wants its samples: little-endian, interleaved.
 type pcmFormat struct {
 	rate     int // samples per second of each channel

@@ -2,6 +2,7 @@ package device
 
 import (
 	"context"
+	"log/slog"
 	"time"
 	"unsafe"
 )
@@ -15,8 +16,8 @@ type capture struct {
 	block    []int16
 }
 
-func openCapture(path string) (soundInput, error) {
-	d, err := openPCM(path, false)
+func openCapture(path string, log *slog.Logger) (soundInput, error) {
+	d, err := openPCM(path, false, log)
 	if err != nil {
 		return nil, err
 	}

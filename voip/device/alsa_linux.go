@@ -3,6 +3,7 @@ package device
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"syscall"
 	"time"
@@ -92,13 +93,15 @@ const (
 // pcm is an open sound device, set up and ready to start.
 type pcm struct {
 	file   *os.File
+	log    *slog.Logger
 	format pcmFormat
 	raw    []byte
+	xruns  int // how often it ran dry or over
 }
 
 // openPCM opens a sound device and settles with it on the format that needs the
 // least conversion.
-func openPCM(path string, playback bool) (*pcm, error) {
+func openPCM(path string, playback bool, log *slog.Logger) (*pcm, error) {
 	// Without O_NONBLOCK the open waits until another program gives the device
 	// back; with it, reading and writing wait in Go's poller.
 	file, err := os.OpenFile(path, os.O_RDWR|syscall.O_NONBLOCK, 0)
@@ -108,7 +111,7 @@ func openPCM(path string, playback bool) (*pcm, error) {
 	if err != nil {
 		return nil, fmt.Errorf("device: sound: %w", err)
 	}
-	d := &pcm{file: file}
+	d := &pcm{file: file, log: log}
 	if err := d.setUp(playback); err != nil {
 		_ = file.Close()
 		return nil, fmt.Errorf("device: sound device %s: %w", path, err)
@@ -237,6 +240,7 @@ func (d *pcm) tryAny(p *pcmHWParams, interval int, values ...int) bool {
 // restart gets the device going again after it ran dry or over, or was asleep.
 func (d *pcm) restart(err error) error {
 	if errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ESTRPIPE) {
+		d.xruns++
 		return d.ioctl(ioctlPrepare, nil)
 	}
 	return err
@@ -244,5 +248,6 @@ func (d *pcm) restart(err error) error {
 
 func (d *pcm) close() error {
 	_ = d.ioctl(ioctlDrop, nil) // it may not have been running
+	d.log.Info("sound device stopped", "path", d.file.Name(), "rate", d.format.rate, "channels", d.format.channels, "xruns", d.xruns)
 	return d.file.Close()
 }

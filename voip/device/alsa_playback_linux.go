@@ -11,9 +11,13 @@ import (
 // buffer. What comes faster pushes out the oldest.
 const playbackQueue = 5
 
+// playbackRetry is how long a loudspeaker that failed is left alone.
+const playbackRetry = time.Second
+
 // playback is a loudspeaker. It implements player.
 type playback struct {
 	*pcm
+	path     func() string // of the device, wherever it is now
 	log      *slog.Logger
 	resample *resampler
 	queue    chan []int16
@@ -22,14 +26,15 @@ type playback struct {
 }
 
 // openPlayback opens a loudspeaker, which spawn runs.
-func openPlayback(ctx context.Context, path string, log *slog.Logger, spawn func(context.Context, func(context.Context)) error) (player, error) {
-	d, err := openPCM(path, true)
+func openPlayback(ctx context.Context, path func() string, log *slog.Logger, spawn func(context.Context, func(context.Context)) error) (player, error) {
+	d, err := openPCM(path(), true, log)
 	if err != nil {
 		return nil, err
 	}
 	runCtx, quit := context.WithCancel(context.Background())
 	p := &playback{
 		pcm:      d,
+		path:     path,
 		log:      log,
 		resample: newResampler(soundRate, d.format.rate),
 		queue:    make(chan []int16, playbackQueue),
@@ -40,9 +45,7 @@ func openPlayback(ctx context.Context, path string, log *slog.Logger, spawn func
 		defer close(p.done)
 		stop := context.AfterFunc(ctx, quit)
 		defer stop()
-		if err := p.run(runCtx); err != nil {
-			log.Error("loudspeaker failed", "device", path, "err", err)
-		}
+		p.run(runCtx)
 	}
 	if err := spawn(ctx, job); err != nil {
 		quit()
@@ -77,13 +80,57 @@ func (p *playback) close() error {
 	return nil
 }
 
-// run writes what is queued to the card until ctx ends.
-func (p *playback) run(ctx context.Context) (err error) {
-	defer func() {
+// run plays until ctx ends. A card that fails, as one that is unplugged, is opened again as
+// soon as it is back; what is said in the meantime is not heard.
+func (p *playback) run(ctx context.Context) {
+	for {
+		err := p.feed(ctx)
 		if cerr := p.pcm.close(); err == nil {
 			err = cerr
 		}
-	}()
+		if err != nil {
+			p.log.Error("loudspeaker failed", "device", p.path(), "err", err)
+		}
+		if !p.reopen(ctx) {
+			return
+		}
+		p.log.Info("the loudspeaker works again", "device", p.path())
+	}
+}
+
+// reopen opens the card again, when it can be; false means that ctx has ended.
+func (p *playback) reopen(ctx context.Context) bool {
+	tick := time.NewTicker(playbackRetry)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-tick.C:
+		}
+		d, err := openPCM(p.path(), true, p.log)
+		if err != nil {
+			continue
+		}
+		p.pcm, p.resample = d, newResampler(soundRate, d.format.rate)
+		p.forget()
+		return true
+	}
+}
+
+// forget empties the queue of what was said long ago.
+func (p *playback) forget() {
+	for {
+		select {
+		case <-p.queue:
+		default:
+			return
+		}
+	}
+}
+
+// feed writes what is queued to the card until ctx ends.
+func (p *playback) feed(ctx context.Context) error {
 	var pcm []int16
 	var raw []byte
 	for {

@@ -103,7 +103,9 @@ func (b *Board) findCard(name string, playback bool) (soundCard, error) {
 
 func (b *Board) useMicrophone(c soundCard) {
 	b.say("The sound comes from the microphone %s (%s).", c, c.name)
-	b.useSound("microphone "+c.String(), func() (soundInput, error) { return openCapture(c.path(soundDir)) })
+	b.useSound("microphone "+c.String(), func() (soundInput, error) {
+		return openCapture(c.again(soundDir, soundProcDir).path(soundDir), b.cfg.Log)
+	})
 }
 
 func (b *Board) useTestTone(why string) {
@@ -163,7 +165,8 @@ func (b *Board) findLoudspeaker() error {
 func (b *Board) useLoudspeaker(c soundCard) {
 	b.say("What callers say is played by the loudspeaker %s (%s).", c, c.name)
 	b.speaker = func(ctx context.Context) (player, error) {
-		return openPlayback(ctx, c.path(soundDir), b.cfg.Log, b.spawn)
+		path := func() string { return c.again(soundDir, soundProcDir).path(soundDir) }
+		return openPlayback(ctx, path, b.cfg.Log, b.spawn)
 	}
 }
 

@@ -9,9 +9,9 @@ import (
 
 // Cameras and sound cards are found on Linux only.
 
-func openCapture(path string) (soundInput, error) { return nil, ErrUnsupported }
+func openCapture(string, *slog.Logger) (soundInput, error) { return nil, ErrUnsupported }
 
-func openPlayback(context.Context, string, *slog.Logger, func(context.Context, func(context.Context)) error) (player, error) {
+func openPlayback(context.Context, func() string, *slog.Logger, func(context.Context, func(context.Context)) error) (player, error) {
 	return nil, ErrUnsupported
 }
 

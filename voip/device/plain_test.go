@@ -7,6 +7,7 @@ import (
 	"image"
 	"image/jpeg"
 	"math"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -55,7 +56,8 @@ func TestSnapshot(t *testing.T) {
 	}
 	mu.Lock()
 	defer mu.Unlock()
-	if len(live) != 3 || !live[0] || live[1] || !live[2] {
+	// Between the two it is off for a moment, unless the viewer came sooner than the end.
+	if !slices.Equal(live, []bool{true, false, true}) && !slices.Equal(live, []bool{true}) {
 		t.Errorf("the light went %v", live)
 	}
 }

@@ -172,6 +172,22 @@ func TestSoundCards(t *testing.T) {
 	if got := listSoundCards(filepath.Join(dev, "none"), proc, false); got != nil {
 		t.Errorf("without sound: %v", got)
 	}
+	// A card that was another number when it was found.
+	for _, c := range []struct {
+		was  soundCard
+		want string
+	}{
+		{soundCard{card: 7, playback: true, name: "Device"}, "hw:2,0"},
+		{soundCard{card: 2, playback: true, name: "Device"}, "hw:2,0"},
+		{soundCard{card: 1, name: "Device"}, "hw:2,0"},
+		{soundCard{card: 1, device: 1, name: "Device"}, "hw:1,1"},
+		{soundCard{card: 7, name: "Headphones"}, "hw:7,0"}, // it hears nothing
+		{soundCard{card: 7, playback: true, name: "Other"}, "hw:7,0"},
+	} {
+		if got := c.was.again(dev, proc).String(); got != c.want {
+			t.Errorf("%+v is %s now, want %s", c.was, got, c.want)
+		}
+	}
 	for name, want := range map[string]string{
 		"hw:1,0": "hw:1,0", "hw:3": "hw:3,0", "hw:Device": "hw:2,0", "hw:Device,1": "hw:2,1", "hw:0,12": "hw:0,12",
 		"": "", "hw:": "", "1,0": "", "hw:a,b": "", "hw:1,": "hw:1,0", "hw:1,0,0": "", "hw:../x,0": "", "hw:-1,0": "", "hw:1,0x": "",
