@@ -60,7 +60,7 @@ func run(ctx context.Context, args []string) (code int, err error) {
 		return 0, err
 	}
 	if flags.NArg() == 0 || *kernel == "" || *first == "" {
-		return 0, errors.New("usage: guest -kernel FOLDER -init FILE [-memory MIB] [-file FILE]... PROGRAM [ARGUMENT]...")
+		return 0, errors.New("usage: guest -kernel FOLDER -init FILE [-memory MIB] [-file FILE] PROGRAM [ARGUMENTS]")
 	}
 	temporary, err := os.MkdirTemp("", "guest")
 	if err != nil {

@@ -195,9 +195,10 @@ func (k *Keeper) Add(tx *kv.WriteTx, reg Registration) error {
 	if err != nil {
 		return err
 	}
+	steps := maxOverlapSteps
 	for _, other := range all {
 		if other.ID != s.ID {
-			if err := clash(s, other); err != nil {
+			if err := clash(s, other, &steps); err != nil {
 				return err
 			}
 		}
@@ -222,7 +223,7 @@ func (k *Keeper) Add(tx *kv.WriteTx, reg Registration) error {
 }
 
 // clash says why two services cannot be there together.
-func clash(s, other *Service) error {
+func clash(s, other *Service, steps *int) error {
 	switch {
 	case s.AppToken == other.AppToken:
 		return invalid("its as_token is that of %q as well", other.ID)
@@ -234,7 +235,7 @@ func clash(s, other *Service) error {
 	} {
 		for _, a := range kind.ours {
 			for _, b := range kind.theirs {
-				if a.Exclusive && b.Exclusive && overlap(a.Regex, b.Regex) {
+				if a.Exclusive && b.Exclusive && overlap(a.Regex, b.Regex, steps) {
 					return invalid("its exclusive namespace %q overlaps %q of %q", a.Regex, b.Regex, other.ID)
 				}
 			}

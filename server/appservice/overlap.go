@@ -6,13 +6,14 @@ import (
 	"unicode"
 )
 
-// maxOverlapSteps bounds the comparison of two expressions; those that take longer count
-// as overlapping.
-const maxOverlapSteps = 1 << 18
+// maxOverlapSteps bounds the comparison of one registration's expressions with all others',
+// about a quarter of a second; those that take longer count as overlapping.
+const maxOverlapSteps = 1 << 20
 
 // overlap says whether there is a text that both expressions match from its beginning on.
 // It walks both programs at once: a pair of places is reached if one text leads to both.
-func overlap(a, b string) bool {
+// Each step is taken off steps.
+func overlap(a, b string, steps *int) bool {
 	first, err := program(a)
 	if err != nil {
 		return true
@@ -24,7 +25,7 @@ func overlap(a, b string) bool {
 	w := overlapWalk{a: first, b: second, seen: map[pair]bool{}}
 	w.visit(pair{a: first.Start, b: second.Start, begin: true})
 	for len(w.open) > 0 {
-		if len(w.seen) > maxOverlapSteps {
+		if *steps--; *steps < 0 {
 			return true
 		}
 		p := w.open[len(w.open)-1]

@@ -88,12 +88,33 @@ func TestOverlap(t *testing.T) {
 		{`.*`, `#room`, true},
 		{`@a+$`, `@(aa)*b$`, false},
 	} {
-		if got := overlap(c.a, c.b); got != c.want {
+		if got := overlaps(c.a, c.b); got != c.want {
 			t.Errorf("%s and %s: %t", c.a, c.b, got)
 		}
-		if got := overlap(c.b, c.a); got != c.want {
+		if got := overlaps(c.b, c.a); got != c.want {
 			t.Errorf("%s and %s: %t", c.b, c.a, got)
 		}
+	}
+}
+
+func overlaps(a, b string) bool {
+	steps := maxOverlapSteps
+	return overlap(a, b, &steps)
+}
+
+// TestOverlapIsBounded: expressions that are hard to compare cost a bounded time, all of a
+// registration together, and are refused.
+func TestOverlapIsBounded(t *testing.T) {
+	steps := maxOverlapSteps
+	hard := "@" + strings.Repeat("(a|b)*", 40) + "[ab]{200}"
+	n := 0
+	for ; n < 1000 && !overlap(hard+"c$", hard+"d$", &steps); n++ {
+	}
+	if steps > 0 || n == 0 || n == 1000 {
+		t.Errorf("%d comparisons, %d steps left", n, steps)
+	}
+	if !overlap("@a$", "@b$", &steps) {
+		t.Error("compared without any steps left")
 	}
 }
 
@@ -129,7 +150,7 @@ func FuzzOverlap(f *testing.F) {
 		if err != nil || a == "" || !re.MatchString(text) {
 			return
 		}
-		if quoted := quote(text); quoted != "" && !overlap(a, quoted) {
+		if quoted := quote(text); quoted != "" && !overlaps(a, quoted) {
 			t.Errorf("%q matches %q, but they are said not to overlap", a, text)
 		}
 	})

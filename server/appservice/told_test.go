@@ -175,7 +175,7 @@ func as(t *testing.T, s *servertest.Server, who, method, path, body string) map[
 	}
 	r := s.Ask(t.Context(), appToken, method, path, strings.NewReader(body))
 	var out map[string]any
-	if r.JSON(t, &out); r.Status != 200 {
+	if r.JSON(t, &out); r.Status != 200 && r.Status != 201 {
 		t.Fatalf("%s %s: %d %s", method, path, r.Status, r.Body)
 	}
 	return out

@@ -308,10 +308,10 @@ func TestPingErrors(t *testing.T) {
 func TestQueriesThatAreNotAnswered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, "a", "b")
-		query := func() (bool, error, time.Duration) {
+		query := func() (bool, time.Duration, error) {
 			began := time.Now()
 			made, err := h.k.QueryAlias(t.Context(), "#_a_x:house.test", nil)
-			return made, err, time.Since(began)
+			return made, time.Since(began), err
 		}
 		for _, c := range []struct {
 			name  string
@@ -329,7 +329,7 @@ func TestQueriesThatAreNotAnswered(t *testing.T) {
 		} {
 			h.set("a", c.serve)
 			before := len(h.at("a"))
-			made, err, after := query()
+			made, after, err := query()
 			var refused *matrix.Error
 			if errors.As(err, &refused) != (c.code != 0) || refused != nil && refused.Status != c.code || made != c.made || after != c.after {
 				t.Errorf("%s: %t, %v after %v", c.name, made, err, after)

@@ -1,6 +1,8 @@
 package clientapi
 
 import (
+	"net/http"
+
 	"porchlight/kv"
 	"porchlight/server/accounts"
 	"porchlight/server/matrix"
@@ -60,6 +62,7 @@ func (a *API) updateDevice(c *web.Call, tx *kv.WriteTx, in updateDeviceIn) (web.
 		if in.Name != nil {
 			name = *in.Name
 		}
+		c.Status = http.StatusCreated
 		return web.Empty{}, a.Accounts.CreateDevice(tx, c.User, in.Device, name)
 	}
 	if !ok {

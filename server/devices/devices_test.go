@@ -113,7 +113,8 @@ func opensTheDoor(t *testing.T, b *bench) {
 }
 
 func buttonRings(t *testing.T, b *bench) {
-	b.pins.press()
+	b.pins.hold(true)
+	defer b.pins.hold(false)
 	invite := b.client.wait(t, "an invitation to a call", func(e event) bool { return e.Type == "m.call.invite" })
 	if !strings.Contains(string(invite.Content), `"offer"`) {
 		t.Errorf("the invitation has no offer: %s", invite.Content)
@@ -152,7 +153,14 @@ func callSeenAndHeard(t *testing.T, b *bench) {
 	t.Logf("the loudspeaker plays %v", eventually(t, room.last, peerTone))
 	p.hangUp()
 	b.pins.turns(t, "light", false)
-	t.Logf("ran dry: aplay %d times, arecord ran over %d times", tones.stop(), room.stop())
+	t.Logf("ran dry or over: aplay %d times, arecord %d times", tones.stop(), room.stop())
+	// The machine's clock waits for it, so that there is no excuse.
+	if !until(func() bool { return strings.Count(b.house.written(), "sound device stopped") >= 2 }) {
+		t.Error("the board did not give its sound cards back")
+	}
+	if n := strings.Count(b.house.written(), " xruns=0"); n < 2 {
+		t.Errorf("the board's sound cards ran dry or over:\n%s", b.house.written())
+	}
 }
 
 // unplug takes a device away as the kernel sees it; plug brings it back.
@@ -172,6 +180,13 @@ func cameraUnplugged(t *testing.T, b *bench) {
 	p := b.client.call(t)
 	defer p.hangUp()
 	p.sees(t, 5)
+	// As long as somebody has the device open its number is not free, so that the camera
+	// comes back under another one.
+	holder, err := os.Open(camera)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer holder.Close()
 	unplug(t, "vivid", "vivid.0")
 	t.Logf("the board says: %s", b.client.hears(t, "The camera has failed").Body)
 	p.reset()
@@ -184,11 +199,14 @@ func cameraUnplugged(t *testing.T, b *bench) {
 	p.sees(t, 5)
 	t.Logf("the picture is back %v after the camera", time.Since(from).Round(time.Millisecond))
 	b.client.hears(t, "The camera works again")
+	if !strings.Contains(b.house.written(), "path=/dev/video1") {
+		t.Error("the camera did not come back under another number, so that finding it again was not tried")
+	}
 }
 
 func microphoneUnplugged(t *testing.T, b *bench) {
-	b.client.set("sound_alert", "on")
 	b.client.set("sound_level", "0") // a tone is no cry
+	b.client.set("sound_alert", "on")
 	defer b.client.set("sound_alert", "off")
 	tones := play(t, intoMicrophone, micTone, rate, 1)
 	p := b.client.call(t)

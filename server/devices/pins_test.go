@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 // simulatedPins is a chip with pins that are not there: the kernel's gpio-sim.
@@ -63,12 +62,14 @@ func (p *simulatedPins) file(line, what string) string {
 	return ""
 }
 
-// press holds the button for a moment, longer than a contact bounces.
-func (p *simulatedPins) press() {
+// hold presses the button, or lets it go.
+func (p *simulatedPins) hold(down bool) {
 	p.t.Helper()
-	tell(p.t, p.file("button", "pull"), "pull-down")
-	time.Sleep(200 * time.Millisecond)
-	tell(p.t, p.file("button", "pull"), "pull-up")
+	pull := "pull-up"
+	if down {
+		pull = "pull-down"
+	}
+	tell(p.t, p.file("button", "pull"), pull)
 }
 
 // on says whether a pin is driven high.

@@ -210,6 +210,25 @@ func newBridge(t *testing.T) (*porch, *bridgeProcess, *wire) {
 	return p, b, w
 }
 
+// TestEncryptedBridge is a ghost in an encrypted room, which hears all that it needs for that
+// with its transactions.
+func TestEncryptedBridge(t *testing.T) {
+	p := newPorch(t)
+	given := p.given()
+	port := freePort(t)
+	const token = "token-of-the-bridge"
+	file := filepath.Join(t.TempDir(), "registration.yaml")
+	registration := fmt.Sprintf("{id: encrypted, url: 'http://127.0.0.1:%d', as_token: %s, hs_token: token-of-the-house, sender_localpart: _bot, "+
+		"receive_ephemeral: true, org.matrix.msc3202: true, namespaces: {users: [{exclusive: true, regex: '@_.*'}]}}", port, token)
+	if err := os.WriteFile(file, []byte(registration), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.porchlight("appservice", "add", file)
+	given["port"], given["asToken"], given["ghost"] = port, token, "@_ghost:"+serverName
+	given["alice"] = given["users"].(map[string]any)[owner]
+	run(t, given, "node", "bridge_encrypted.mjs")
+}
+
 // until waits until something outside of this process is so.
 func until(t *testing.T, what string, is func() bool) {
 	t.Helper()

@@ -5,5 +5,6 @@
 // and judge by their exit codes. What the clients do stands in plain scripts:
 // *.mjs drive matrix-js-sdk and our own page in Chromium (walk_*.mjs go through what
 // people do in their clients day by day), nio_*.py are matrix-nio, bot.mjs is a bot and
-// bridge.cjs a bridge of matrix-bot-sdk. A failed script's output is the test's output.
+// bridge.cjs a bridge of matrix-bot-sdk, bridge_encrypted.mjs one with the crypto library
+// of matrix-rust-sdk. A failed script's output is the test's output.
 package e2e

@@ -34,6 +34,9 @@ type Call struct {
 	// TxnID is the path's {txnId}, if it has one.
 	TxnID string
 
+	// Status is what the handler wants a successful answer to have, if not 200.
+	Status int
+
 	R *http.Request
 	// W is for Stream handlers. Others may set headers on it before they return, and
 	// nothing more.

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -202,7 +203,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if x.op.route.Handler.kind != streamKind {
-		x.writeJSON(http.StatusOK, x.answer)
+		x.writeJSON(cmp.Or(x.call.Status, http.StatusOK), x.answer)
 	}
 }
 

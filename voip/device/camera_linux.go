@@ -74,11 +74,34 @@ func probeCamera(path string, width, height int) (camera, error) {
 	return c, nil
 }
 
-// firstCamera is the first video device that is a camera of use.
-func (b *Board) firstCamera() (camera, bool) {
+// again is where the same camera is now: one that is unplugged while somebody else still
+// has it open comes back as another device, but has its name. It is c itself if no other
+// has that name.
+func (c camera) again() camera {
+	now := c
+	for _, path := range videoDevices() {
+		w, err := webcam.Open(path)
+		if err != nil {
+			continue // gone, or not to be had
+		}
+		name, err := w.GetName()
+		_ = w.Close() // nothing was done with it
+		switch {
+		case err != nil || name != c.name:
+		case path == c.path:
+			return c // of several of one name
+		default:
+			now.path = path
+		}
+	}
+	return now
+}
+
+// videoDevices are the paths of all there are, in the order of their numbers.
+func videoDevices() []string {
 	paths, err := filepath.Glob("/dev/video*")
 	if err != nil {
-		return camera{}, false // the pattern is right, so this cannot be
+		return nil // the pattern is right, so this cannot be
 	}
 	slices.SortFunc(paths, func(x, y string) int { // video2 before video10
 		if len(x) != len(y) {
@@ -86,7 +109,12 @@ func (b *Board) firstCamera() (camera, bool) {
 		}
 		return strings.Compare(x, y)
 	})
-	for _, path := range paths {
+	return paths
+}
+
+// firstCamera is the first video device that is a camera of use.
+func (b *Board) firstCamera() (camera, bool) {
+	for _, path := range videoDevices() {
 		c, err := probeCamera(path, b.cfg.Width, b.cfg.Height)
 		if err != nil {
 			b.cfg.Log.Debug("not a camera", "path", path, "err", err)
@@ -173,6 +201,10 @@ type v4l2 struct {
 
 func (b *Board) openV4L2(c camera, format webcam.PixelFormat) (*v4l2, error) {
 	cam, err := webcam.Open(c.path)
+	if err != nil {
+		c = c.again()
+		cam, err = webcam.Open(c.path)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("device: camera %s: %w", c.path, err)
 	}
