@@ -92,6 +92,8 @@ var (
 	BackupVersion = &Keyspace{67, "key_backup_versions", parts("user", Text, "version", Number), "server/e2ee", main, "a version of a key backup"}
 	BackupKeys    = &Keyspace{68, "key_backup_keys", parts("user", Text, "version", Number, "room", Text, "session", Text), "server/e2ee", main, "a backed-up session"}
 
+	Dehydrated = &Keyspace{96, "dehydrated_devices", parts("user", Text), "server/e2ee", main, "the user's dehydrated device and what its keys are, encrypted, as JSON (MSC3814)"}
+
 	// push.
 	PushRules = &Keyspace{75, "push_rules", parts("user", Text), "server/push", main, "what a user changed of the push rules"}
 	Pushers   = &Keyspace{76, "pushers", parts("user", Text, "app", Text, "pushkey", Text), "server/push", main, "where a user's notifications are sent, and from which event on they still have to be"}
@@ -122,7 +124,7 @@ func Ledger() []*Keyspace {
 		Rooms, Events, EventIDs, State, StateHistory, Memberships, Aliases, RoomAliases, PublicRooms, Relations,
 		SearchWords, SearchTexts,
 		Reports, NoticeRooms, Receipts,
-		DeviceKeys, OneTimeKeys, FallbackKeys, CrossSigning, KeySignatures, ToDevice, KeyCounts, BackupVersion, BackupKeys,
+		DeviceKeys, OneTimeKeys, FallbackKeys, CrossSigning, KeySignatures, ToDevice, KeyCounts, BackupVersion, BackupKeys, Dehydrated,
 		PushRules, Pushers, MediaItems, MediaBlobs, MediaUsage, MediaPending, MediaThumbs, MediaPreviews, BoardSettings,
 		Appservices, AppserviceQueues, AppserviceRooms,
 	}

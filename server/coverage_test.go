@@ -30,6 +30,12 @@ var beyondTheSpec = map[string]string{
 	"unstableSlidingSync": "the same by its earlier name, which those clients use",
 	"validateEmail":       "the page behind the link in mails",
 	"confirmEmail":        "the form of validateEmail",
+
+	"putDehydratedDevice":        "MSC3814, which Element and other clients use",
+	"getDehydratedDevice":        "MSC3814",
+	"deleteDehydratedDevice":     "MSC3814",
+	"postDehydratedDeviceEvents": "MSC3814",
+	"getDehydratedDeviceEvents":  "MSC3814, as its later revisions have it",
 }
 
 // samePath are operations that share method and path with another one, by whose route

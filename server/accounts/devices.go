@@ -34,6 +34,9 @@ type DeviceRow struct {
 	Created int64  `cbor:"2,keyasint,omitempty"` // ms
 	SeenAt  int64  `cbor:"3,keyasint,omitempty"` // ms; 0: never
 	SeenIP  string `cbor:"4,keyasint,omitempty"`
+	// Dehydrated devices have no tokens: messages are kept for them until a login of the
+	// user takes them over (MSC3814).
+	Dehydrated bool `cbor:"5,keyasint,omitempty"`
 }
 
 // randomID is n random capital letters and digits, 5 bits each.
@@ -74,16 +77,29 @@ func (k *Keeper) CreateDevice(tx *kv.WriteTx, user matrix.UserID, device matrix.
 	if _, err := matrix.ParseDeviceID(string(device)); err != nil {
 		return err
 	}
-	return k.addDevice(tx, DeviceKey{user, device}, name)
+	return k.addDevice(tx, DeviceKey{user, device}, DeviceRow{Name: name})
+}
+
+// CreateDehydratedDevice makes a device that nobody can log in to, only receives, and
+// outlives all others (MSC3814). The errors are those of CreateDevice, and M_FORBIDDEN if
+// there is a device of that name.
+func (k *Keeper) CreateDehydratedDevice(tx *kv.WriteTx, user matrix.UserID, device matrix.DeviceID, name string) error {
+	if _, err := matrix.ParseDeviceID(string(device)); err != nil {
+		return err
+	}
+	if k.devices.Has(tx, DeviceKey{user, device}) {
+		return matrix.Forbidden("you are logged in on a device of that name, which cannot be a dehydrated one as well")
+	}
+	return k.addDevice(tx, DeviceKey{user, device}, DeviceRow{Name: name, Dehydrated: true})
 }
 
 // addDevice makes a device unless it is there. The error is M_FORBIDDEN if the user
 // has too many, M_INVALID_PARAM for a name that is too long.
-func (k *Keeper) addDevice(tx *kv.WriteTx, key DeviceKey, name string) error {
+func (k *Keeper) addDevice(tx *kv.WriteTx, key DeviceKey, row DeviceRow) error {
 	if k.devices.Has(tx, key) {
 		return nil
 	}
-	if err := checkDeviceName(name); err != nil {
+	if err := checkDeviceName(row.Name); err != nil {
 		return err
 	}
 	n := 0
@@ -93,7 +109,8 @@ func (k *Keeper) addDevice(tx *kv.WriteTx, key DeviceKey, name string) error {
 	if n >= MaxDevices {
 		return matrix.Forbidden(fmt.Sprintf("this account has %d devices already: log some of them out first", n))
 	}
-	k.devices.Put(tx, key, DeviceRow{Name: name, Created: ms(k.now())})
+	row.Created = ms(k.now())
+	k.devices.Put(tx, key, row)
 	return nil
 }
 
@@ -145,10 +162,18 @@ func (k *Keeper) DeleteDevice(tx *kv.WriteTx, user matrix.UserID, device matrix.
 	return nil
 }
 
-// DeleteAllDevices deletes all devices of a user but one, or all if except is empty.
+// DeleteAllDevices logs a user out everywhere but on one device, or everywhere if except is
+// empty. A dehydrated device stays: it is there for the time in which the user is logged in
+// nowhere, and gives nobody access to the account.
 func (k *Keeper) DeleteAllDevices(tx *kv.WriteTx, user matrix.UserID, except matrix.DeviceID) error {
-	for key := range k.devices.Keys(tx, kv.Prefix(user)) {
-		if key.Device == except {
+	return k.deleteDevices(tx, user, func(device matrix.DeviceID, row DeviceRow) bool {
+		return device != except && !row.Dehydrated
+	})
+}
+
+func (k *Keeper) deleteDevices(tx *kv.WriteTx, user matrix.UserID, which func(matrix.DeviceID, DeviceRow) bool) error {
+	for key, row := range k.devices.Scan(tx, kv.Prefix(user)) {
+		if !which(key.Device, row) {
 			continue
 		}
 		if err := k.DeleteDevice(tx, user, key.Device); err != nil {

@@ -104,7 +104,10 @@ func (k *Keeper) Login(tx *kv.WriteTx, n NewLogin) (Login, error) {
 		return Login{}, err
 	}
 	key := DeviceKey{n.User, n.Device}
-	if err := k.addDevice(tx, key, n.DeviceName); err != nil {
+	if row, _ := k.devices.Get(tx, key); row.Dehydrated {
+		return Login{}, matrix.Forbidden("nobody can log in on a dehydrated device: please choose another device ID")
+	}
+	if err := k.addDevice(tx, key, DeviceRow{Name: n.DeviceName}); err != nil {
 		return Login{}, err
 	}
 	k.deleteTokens(tx, key)

@@ -198,7 +198,8 @@ func (k *Keeper) Deactivate(tx *kv.WriteTx, user matrix.UserID, erase bool) erro
 			return err
 		}
 	}
-	if err := k.DeleteAllDevices(tx, user, ""); err != nil {
+	all := func(matrix.DeviceID, DeviceRow) bool { return true }
+	if err := k.deleteDevices(tx, user, all); err != nil {
 		return err
 	}
 	k.deleteThreepids(tx, user)

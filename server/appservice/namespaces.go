@@ -91,7 +91,7 @@ func (k *Keeper) Assert(r kv.Reader, s *Service, user matrix.UserID, device matr
 		return "", matrix.Forbidden("this application service has not registered that user")
 	}
 	if device != "" {
-		if _, ok := k.Accounts.Device(r, user, device); !ok {
+		if row, ok := k.Accounts.Device(r, user, device); !ok || row.Dehydrated {
 			return "", matrix.Refusal(http.StatusBadRequest, "M_UNKNOWN_DEVICE", "that user has no device of that name")
 		}
 	}

@@ -11,13 +11,37 @@ import (
 	"porchlight/server/servertest"
 )
 
-// aKey is a one-time key of the right form.
-func aKey(key string) string {
-	return `{"key":"` + key + `","signatures":{"{@alice}":{"ed25519:ALICE":"c2ln"}}}`
+// signer is a key pair made from a name.
+func signer(name string) (public string, private ed25519.PrivateKey) {
+	seed := make([]byte, ed25519.SeedSize)
+	copy(seed, name)
+	private = ed25519.NewKeyFromSeed(seed)
+	return matrix.EncodeBase64(private.Public().(ed25519.PublicKey)), private
 }
 
-const aliceKeys = `{"user_id":"{@alice}","device_id":"{@alice.device}","algorithms":["m.olm.v1.curve25519-aes-sha2"],
-	"keys":{"curve25519:ALICE":"Y3VydmU","ed25519:ALICE":"ZWQ"},"signatures":{"{@alice}":{"ed25519:ALICE":"c2ln"}}}`
+// signed is a JSON object with the signature of a user's device.
+func signed(t *testing.T, user matrix.UserID, device, raw string) string {
+	t.Helper()
+	_, private := signer(device)
+	out, err := matrix.SignJSON([]byte(raw), string(user), matrix.KeyID("ed25519:"+device), private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(out)
+}
+
+func publicOf(device string) string {
+	public, _ := signer(device)
+	return public
+}
+
+// deviceKeys are a device's identity keys; more is put in front of the other fields.
+func deviceKeys(t *testing.T, user matrix.UserID, device, more string) string {
+	t.Helper()
+	public, _ := signer(device)
+	return signed(t, user, device, fmt.Sprintf(`{%s"user_id":%q,"device_id":%q,"algorithms":["m.olm.v1.curve25519-aes-sha2"],
+		"keys":{"curve25519:%[3]s":"Y3VydmU","ed25519:%[3]s":%[4]q}}`, more, user, device, public))
+}
 
 func TestKeys(t *testing.T) {
 	s := servertest.New(t)
@@ -31,19 +55,26 @@ func TestKeys(t *testing.T) {
 		return servertest.Case{Name: name, Who: "bob", Method: "POST", Path: "v3/keys/claim", Body: body, Status: status, Errcode: errcode, Want: want, Changes: changes}
 	}
 	const claimOne = `{"one_time_keys":{"{@alice}":{"{@alice.device}":"signed_curve25519"}}}`
-	s.User("alice")
+	alice := s.User("alice")
 	s.User("bob")
+	aKey := func(key string) string { return signed(t, alice.ID, "ALICE", `{"key":"`+key+`"}`) }
+	aliceKeys := deviceKeys(t, alice.ID, "ALICE", "")
 	s.Run(t, []servertest.Case{
 		upload("nothing", `{}`, 200, "", `{"one_time_key_counts":{"signed_curve25519":0}}`, 0),
 		upload("device keys", `{"device_keys":`+aliceKeys+`}`, 200, "", `{"one_time_key_counts":{"signed_curve25519":0}}`, 1),
 		upload("the same again", `{"device_keys":`+aliceKeys+`}`, 200, "", "", 0),
 		upload("of another user", `{"device_keys":{"user_id":"{@bob}","device_id":"ALICE","algorithms":[],"keys":{},"signatures":{}}}`, 400, "M_INVALID_PARAM", "", 0),
 		upload("of another device", `{"device_keys":{"user_id":"{@alice}","device_id":"TABLET","algorithms":[],"keys":{},"signatures":{}}}`, 400, "M_INVALID_PARAM", "", 0),
+		upload("signed by another device", `{"device_keys":`+signed(t, alice.ID, "OTHER", `{"user_id":"{@alice}","device_id":"ALICE","algorithms":[],"keys":{"ed25519:ALICE":"`+publicOf("ALICE")+`"}}`)+`}`, 400, "M_INVALID_SIGNATURE", "", 0),
+		upload("without an ed25519 key", `{"device_keys":{"user_id":"{@alice}","device_id":"ALICE","algorithms":[],"keys":{},"signatures":{}}}`, 400, "M_INVALID_PARAM", "", 0),
+		upload("changed after signing", `{"device_keys":`+strings.Replace(aliceKeys, "m.olm.v1", "m.olm.v2", 1)+`}`, 400, "M_INVALID_SIGNATURE", "", 0),
 		upload("device keys of the wrong type", `{"device_keys":7}`, 400, "M_BAD_JSON", "", 0),
 		upload("null", `{"device_keys":null,"one_time_keys":null,"fallback_keys":null}`, 200, "", "", 0),
 		upload("one-time keys", `{"one_time_keys":{"signed_curve25519:A":`+aKey("k1")+`,"signed_curve25519:B":`+aKey("k2")+`}}`, 200, "", `{"one_time_key_counts":{"signed_curve25519":2}}`, 0),
 		upload("a known one and a new one", `{"one_time_keys":{"signed_curve25519:A":`+aKey("k1")+`,"signed_curve25519:C":`+aKey("k3")+`}}`, 200, "", `{"one_time_key_counts":{"signed_curve25519":3}}`, 0),
 		upload("another key of a known name", `{"one_time_keys":{"signed_curve25519:A":`+aKey("other")+`}}`, 400, "M_UNKNOWN", "", 0),
+		upload("a key that bob signed", `{"one_time_keys":{"signed_curve25519:Z":`+signed(t, s.User("bob").ID, "BOB", `{"key":"z"}`)+`}}`, 400, "M_INVALID_SIGNATURE", "", 0),
+		upload("a fallback key that nobody signed", `{"fallback_keys":{"signed_curve25519:Z":{"key":"z","signatures":{}}}}`, 400, "M_INVALID_SIGNATURE", "", 0),
 		upload("a key without algorithm", `{"one_time_keys":{"A":`+aKey("k")+`}}`, 400, "M_INVALID_PARAM", "", 0),
 		upload("a fallback key", `{"fallback_keys":{"signed_curve25519:F":`+aKey("fall")+`}}`, 200, "", "", 0),
 
@@ -99,12 +130,7 @@ func TestSendToDevice(t *testing.T) {
 // crossKeys is the body of /keys/device_signing/upload with keys made from a name.
 func crossKeys(t *testing.T, user matrix.UserID, name string) string {
 	t.Helper()
-	key := func(purpose string) (string, ed25519.PrivateKey) {
-		seed := make([]byte, ed25519.SeedSize)
-		copy(seed, name+purpose)
-		private := ed25519.NewKeyFromSeed(seed)
-		return matrix.EncodeBase64(private.Public().(ed25519.PublicKey)), private
-	}
+	key := func(purpose string) (string, ed25519.PrivateKey) { return signer(name + purpose) }
 	object := func(usage, public string) []byte {
 		return fmt.Appendf(nil, `{"user_id":%q,"usage":[%q],"keys":{"ed25519:%s":%[3]q}}`, user, usage, public)
 	}
@@ -198,14 +224,15 @@ func TestDeviceListsInSync(t *testing.T) {
 	do := func(name, who, method, path, body string) servertest.Case {
 		return servertest.Case{Name: name, Who: who, Method: method, Path: path, Body: body, Status: 200, Changes: servertest.Any}
 	}
+	bobKey := func(key string) string { return signed(t, s.User("bob").ID, "BOB", `{"key":"`+key+`"}`) }
 	room := do("a room", "bob", "POST", "v3/createRoom", `{"preset":"public_chat"}`)
 	room.Save = map[string]string{"room": "room_id"}
 	s.Run(t, []servertest.Case{
 		room,
 		sync("alice begins", "alice", "", `{"device_lists":"!absent","device_one_time_keys_count":{"signed_curve25519":0},"device_unused_fallback_key_types":[]}`),
 		sync("bob begins", "bob", "", ""),
-		do("keys of a stranger", "bob", "POST", "v3/keys/upload", `{"device_keys":{"user_id":"{@bob}","device_id":"{@bob.device}","algorithms":[],"keys":{},"signatures":{}},
-			"one_time_keys":{"signed_curve25519:A":{"key":"k","signatures":{}}},"fallback_keys":{"signed_curve25519:F":{"key":"f","signatures":{}}}}`),
+		do("keys of a stranger", "bob", "POST", "v3/keys/upload", `{"device_keys":`+deviceKeys(t, s.User("bob").ID, "BOB", "")+`,
+			"one_time_keys":{"signed_curve25519:A":`+bobKey("k")+`},"fallback_keys":{"signed_curve25519:F":`+bobKey("f")+`}}`),
 		sync("are no news", "alice", "?since={alice}", `{"device_lists":"!absent"}`),
 		sync("but one's own are", "bob", "?since={bob}", `{"device_lists":{"changed":["{@bob}"]},"device_one_time_keys_count":{"signed_curve25519":1},"device_unused_fallback_key_types":["signed_curve25519"]}`),
 		do("alice joins", "alice", "POST", "v3/rooms/{room}/join", ""),

@@ -327,6 +327,7 @@ func (a *API) Routes() []web.Route {
 		{Op: "getTokenOwner", Method: get, Path: "/_matrix/client/v3/account/whoami", Access: web.User, Guests: true, RateLimited: true, Handler: web.Plain(a.getTokenOwner)},
 	}
 	all = append(all, a.pageRoutes()...)
+	all = append(all, a.dehydratedRoutes()...)
 	if a.SharedSecret != "" { // not of the standard: see registerNonce
 		all = append(all,
 			web.Route{Op: "registerNonce", Method: get, Path: sharedSecretPath, Access: web.Anyone, RateLimited: true, Limit: web.Registration, Handler: web.Plain(a.registerNonce)},

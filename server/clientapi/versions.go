@@ -27,6 +27,7 @@ func (a *API) getVersions(*web.Call, web.Empty) (getVersionsOut, error) {
 			"org.matrix.msc3266":                      true, // room summaries
 			"org.matrix.msc3440.stable":               true, // threads
 			"org.matrix.msc3715.stable":               true, // relations in both directions
+			"org.matrix.msc3814":                      true, // dehydrated devices
 			"org.matrix.msc3827.stable":               true, // room types in the directory
 			"org.matrix.msc3856.stable":               true, // lists of threads
 			"org.matrix.msc3882":                      true, // login tokens, revision 0

@@ -171,7 +171,8 @@ func TestNewDeviceKeysVoidSignatures(t *testing.T) {
 	if n := signatures(); n != 2 {
 		t.Errorf("%d signatures", n)
 	}
-	f.upload(alice, "A1", Upload{DeviceKeys: json.RawMessage(strings.Replace(own, "m.olm", "m.mlo", 1))})
+	_, private := signer(string(alice) + "A1")
+	f.upload(alice, "A1", Upload{DeviceKeys: signed(t, strings.Replace(own, "m.olm", "m.mlo", 1), alice, "A1", private)})
 	if n := signatures(); n != 1 {
 		t.Errorf("%d signatures on the new keys", n)
 	}

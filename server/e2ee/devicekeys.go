@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"strings"
 
 	"porchlight/kv"
@@ -28,8 +29,9 @@ type Upload struct {
 
 // UploadKeys stores the keys of a device and returns how many one-time keys of each
 // algorithm it has now (spec: uploadKeys). The errors are M_BAD_JSON and
-// M_INVALID_PARAM for keys of the wrong form, M_FORBIDDEN for a device whose ID is a
-// cross-signing key, M_UNKNOWN for a one-time key that is another one under a known name.
+// M_INVALID_PARAM for keys of the wrong form, M_INVALID_SIGNATURE for keys that the device
+// did not sign, M_FORBIDDEN for a device whose ID is a cross-signing key, M_UNKNOWN for a
+// one-time key that is another one under a known name.
 func (k *Keeper) UploadKeys(tx *kv.WriteTx, user matrix.UserID, device matrix.DeviceID, u Upload) (map[string]int, error) {
 	if present(u.DeviceKeys) {
 		if err := k.putDeviceKeys(tx, user, device, u.DeviceKeys); err != nil {
@@ -67,6 +69,9 @@ func (k *Keeper) putDeviceKeys(tx *kv.WriteTx, user matrix.UserID, device matrix
 	if had && !bytes.Equal(withoutSignatures(old), withoutSignatures(canonical)) {
 		k.dropSignatures(tx, user, string(device)) // they were for the old keys
 	}
+	if was := publicSigningKey(old, device); had && was != "" && was != publicSigningKey(canonical, device) {
+		k.dropOneTimeKeys(tx, user, device) // so were they, and nobody would take them
+	}
 	k.deviceKeys.Put(tx, id, canonical)
 	k.announce(tx, user)
 	return nil
@@ -100,7 +105,39 @@ func parseDeviceKeys(raw []byte, user matrix.UserID, device matrix.DeviceID) (ma
 			return nil, matrix.InvalidParam("a device key has to be named \"algorithm:device_id\"")
 		}
 	}
-	return o, checkSignatures(o, true)
+	if err := checkSignatures(o, true); err != nil {
+		return nil, err
+	}
+	public := keys[matrix.Ed25519+":"+string(device)]
+	if !isEd25519(public) {
+		return nil, matrix.InvalidParam("the device keys need an ed25519 key of the device, by which they are signed")
+	}
+	if !signedByDevice(o, user, device, public) {
+		return nil, unsigned("the device keys are not signed by the device")
+	}
+	return o, nil
+}
+
+// signedByDevice says whether the device's own ed25519 key signed the object (spec:
+// client-server API, signing JSON; device keys, one-time keys).
+func signedByDevice(o matrix.Object, user matrix.UserID, device matrix.DeviceID, public string) bool {
+	id := matrix.KeyID(matrix.Ed25519 + ":" + string(device))
+	return verify(o, o.Signatures()[string(user)][id], public)
+}
+
+// publicSigningKey is the ed25519 key in a device's stored keys; empty if there is none.
+func publicSigningKey(stored []byte, device matrix.DeviceID) string {
+	o, err := matrix.ParseObject(stored)
+	if err != nil {
+		return "" // none are stored
+	}
+	keys, _ := o.Object("keys")
+	public, _ := keys.Text(matrix.Ed25519 + ":" + string(device))
+	return public
+}
+
+func unsigned(message string) *matrix.Error {
+	return matrix.Refusal(http.StatusBadRequest, "M_INVALID_SIGNATURE", message)
 }
 
 // checkSignatures looks at the form of "signatures", not at what was signed.

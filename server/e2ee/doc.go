@@ -1,6 +1,6 @@
 // Package e2ee keeps what end-to-end encryption needs of a homeserver: devices'
 // identity keys, one-time and fallback keys, cross-signing keys and signatures, the
-// to-device inbox, the news about device lists, and key backups.
+// to-device inbox, the news about device lists, key backups, and dehydrated devices.
 //
 // The server only hands keys and messages on. It checks their form and size, and the
 // signatures that the standard tells a server to check; whom to trust is for clients.

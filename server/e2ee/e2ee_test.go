@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -28,6 +29,7 @@ type house struct {
 	devices map[matrix.UserID]map[matrix.DeviceID]string // names
 	// stays are memberships by room and user: what began at a position.
 	stays map[matrix.RoomID][]stay
+	k     *Keeper
 }
 
 type stay struct {
@@ -50,7 +52,25 @@ func (h *house) Devices(_ kv.Reader, user matrix.UserID) iter.Seq2[matrix.Device
 
 func (h *house) Device(_ kv.Reader, user matrix.UserID, device matrix.DeviceID) (accounts.DeviceRow, bool) {
 	name, ok := h.devices[user][device]
-	return accounts.DeviceRow{Name: name}, ok
+	return accounts.DeviceRow{Name: name, Dehydrated: name == "Dehydrated device"}, ok
+}
+
+func (h *house) CreateDehydratedDevice(_ *kv.WriteTx, user matrix.UserID, device matrix.DeviceID, name string) error {
+	if _, taken := h.devices[user][device]; taken {
+		return matrix.Forbidden("taken")
+	}
+	h.devices[user][device] = name
+	return nil
+}
+
+func (h *house) SetDeviceName(_ *kv.WriteTx, user matrix.UserID, device matrix.DeviceID, name string) error {
+	h.devices[user][device] = name
+	return nil
+}
+
+func (h *house) DeleteDevice(tx *kv.WriteTx, user matrix.UserID, device matrix.DeviceID) error {
+	delete(h.devices[user], device)
+	return h.k.DeviceDeleted(tx, user, device)
 }
 
 func (h *house) Membership(r kv.Reader, room matrix.RoomID, user matrix.UserID) string {
@@ -116,7 +136,8 @@ func setUp(t *testing.T) *fixture {
 		},
 		stays: map[matrix.RoomID][]stay{},
 	}
-	return &fixture{t, db, New(Config{DB: db, Changes: c, Accounts: h, Rooms: h, Server: "example.org"}), c, h}
+	h.k = New(Config{DB: db, Changes: c, Accounts: h, Rooms: h, Server: "example.org"})
+	return &fixture{t, db, h.k, c, h}
 }
 
 func (f *fixture) update(fn func(tx *kv.WriteTx) error) {
@@ -194,6 +215,21 @@ func crossSigning(t testing.TB, user matrix.UserID, name string) CrossSigning {
 	}
 }
 
+// signedKeys are one-time keys of a device, signed by it.
+func signedKeys(t testing.TB, user matrix.UserID, device matrix.DeviceID, names ...string) json.RawMessage {
+	_, private := signer(string(user) + string(device))
+	all := map[string]json.RawMessage{}
+	for _, n := range names {
+		all["signed_curve25519:"+n] = signed(t, `{"key":"key-`+n+`"}`, user, string(device), private)
+	}
+	raw, err := json.Marshal(all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+// oneTimeKeys are keys of a device that has no identity keys, which nobody can check.
 func oneTimeKeys(names ...string) json.RawMessage {
 	all := map[string]any{}
 	for _, n := range names {
@@ -236,13 +272,17 @@ func TestDeviceKeysAreCheckedAndShown(t *testing.T) {
 		}
 	})
 	for name, bad := range map[string]struct{ raw, code string }{
-		"other user":    {string(deviceJSON(t, alice, "B1")), "M_INVALID_PARAM"},
-		"other device":  {string(deviceJSON(t, bob, "B2")), "M_INVALID_PARAM"},
-		"no object":     {`[]`, "M_BAD_JSON"},
-		"no algorithms": {`{"user_id":"@bob:example.org","device_id":"B1"}`, "M_BAD_JSON"},
-		"key name":      {`{"user_id":"@bob:example.org","device_id":"B1","algorithms":[],"keys":{"ed25519:XX":"k"},"signatures":{}}`, "M_INVALID_PARAM"},
-		"signatures":    {`{"user_id":"@bob:example.org","device_id":"B1","algorithms":[],"keys":{},"signatures":{"x":1}}`, "M_BAD_JSON"},
-		"no JSON":       {`{`, "M_NOT_JSON"},
+		"other user":          {string(deviceJSON(t, alice, "B1")), "M_INVALID_PARAM"},
+		"other device":        {string(deviceJSON(t, bob, "B2")), "M_INVALID_PARAM"},
+		"no object":           {`[]`, "M_BAD_JSON"},
+		"no algorithms":       {`{"user_id":"@bob:example.org","device_id":"B1"}`, "M_BAD_JSON"},
+		"key name":            {`{"user_id":"@bob:example.org","device_id":"B1","algorithms":[],"keys":{"ed25519:XX":"k"},"signatures":{}}`, "M_INVALID_PARAM"},
+		"signatures":          {`{"user_id":"@bob:example.org","device_id":"B1","algorithms":[],"keys":{},"signatures":{"x":1}}`, "M_BAD_JSON"},
+		"no JSON":             {`{`, "M_NOT_JSON"},
+		"no ed25519 key":      {`{"user_id":"@bob:example.org","device_id":"B1","algorithms":[],"keys":{"curve25519:B1":"k"},"signatures":{}}`, "M_INVALID_PARAM"},
+		"no signature":        {strings.Replace(string(deviceJSON(t, bob, "B1")), `"ed25519:B1":"`, `"other:B1":"`, 2), "M_INVALID_PARAM"},
+		"changed since":       {strings.Replace(string(deviceJSON(t, bob, "B1")), "m.olm.v1", "m.olm.v2", 1), "M_INVALID_SIGNATURE"},
+		"another's signature": {strings.Replace(string(deviceJSON(t, bob, "B1")), `"signatures":{"@bob:`, `"signatures":{"@bib:`, 1), "M_INVALID_SIGNATURE"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f.refused(bad.code, func(tx *kv.WriteTx) error {
@@ -431,7 +471,7 @@ func TestToDeviceStaysUntilAcknowledged(t *testing.T) {
 
 func TestDeletedDeviceLeavesNothing(t *testing.T) {
 	f := setUp(t)
-	f.upload(bob, "B1", Upload{DeviceKeys: deviceJSON(t, bob, "B1"), OneTimeKeys: oneTimeKeys("a"), FallbackKeys: oneTimeKeys("f")})
+	f.upload(bob, "B1", Upload{DeviceKeys: deviceJSON(t, bob, "B1"), OneTimeKeys: signedKeys(t, bob, "B1", "a"), FallbackKeys: signedKeys(t, bob, "B1", "f")})
 	f.update(func(tx *kv.WriteTx) error {
 		return f.k.SendToDevice(tx, alice, "m.test", map[matrix.UserID]map[matrix.DeviceID]json.RawMessage{bob: {"*": json.RawMessage(`{}`)}})
 	})
@@ -484,4 +524,43 @@ func TestDeviceListsFollowWhoComesAndGoes(t *testing.T) {
 	f.upload(bob, "B1", Upload{DeviceKeys: deviceJSON(t, bob, "B1")})
 	expect("a stranger's keys", alice, p3, nil, nil)
 	expect("one's own keys", bob, p3, []matrix.UserID{bob}, nil)
+}
+
+func TestOneTimeKeysAreTheDevicesOwn(t *testing.T) {
+	f := setUp(t)
+	f.upload(bob, "B1", Upload{DeviceKeys: deviceJSON(t, bob, "B1"), OneTimeKeys: signedKeys(t, bob, "B1", "a")})
+	for name, bad := range map[string]json.RawMessage{
+		"unsigned":            oneTimeKeys("b"),
+		"of another device":   signedKeys(t, bob, "B2", "b"),
+		"of another user":     signedKeys(t, alice, "B1", "b"),
+		"changed since":       json.RawMessage(strings.Replace(string(signedKeys(t, bob, "B1", "b")), "key-b", "key-x", 1)),
+		"one of them is none": json.RawMessage(strings.Replace(string(signedKeys(t, bob, "B1", "b", "c")), "key-c", "key-x", 1)),
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, u := range []Upload{{OneTimeKeys: bad}, {FallbackKeys: bad}} {
+				if name == "one of them is none" && u.FallbackKeys != nil {
+					continue // there can be only one
+				}
+				f.refused("M_INVALID_SIGNATURE", func(tx *kv.WriteTx) error {
+					_, err := f.k.UploadKeys(tx, bob, "B1", u)
+					return err
+				})
+			}
+		})
+	}
+	f.upload(bob, "B1", Upload{OneTimeKeys: json.RawMessage(`{"curve25519:x":"plain"}`)})
+
+	// New identity keys: what the old ones signed goes.
+	public, private := signer("anew")
+	anew := signed(t, fmt.Sprintf(`{"user_id":%q,"device_id":"B1","algorithms":[],"keys":{"ed25519:B1":%q}}`, bob, public), bob, "B1", private)
+	f.upload(bob, "B1", Upload{DeviceKeys: anew})
+	f.view(func(r kv.Reader) {
+		if n := f.k.KeyCounts(r, bob, "B1")["signed_curve25519"]; n != 0 {
+			t.Errorf("%d keys of the old identity are left", n)
+		}
+	})
+	f.refused("M_INVALID_SIGNATURE", func(tx *kv.WriteTx) error {
+		_, err := f.k.UploadKeys(tx, bob, "B1", Upload{OneTimeKeys: signedKeys(t, bob, "B1", "b")})
+		return err
+	})
 }

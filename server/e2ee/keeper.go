@@ -18,6 +18,11 @@ type Accounts interface {
 	Device(r kv.Reader, user matrix.UserID, device matrix.DeviceID) (accounts.DeviceRow, bool)
 	// Devices are all devices of a user, with or without keys.
 	Devices(r kv.Reader, user matrix.UserID) iter.Seq2[matrix.DeviceID, accounts.DeviceRow]
+	// CreateDehydratedDevice makes a device that nobody can log in to.
+	CreateDehydratedDevice(tx *kv.WriteTx, user matrix.UserID, device matrix.DeviceID, name string) error
+	SetDeviceName(tx *kv.WriteTx, user matrix.UserID, device matrix.DeviceID, name string) error
+	// DeleteDevice deletes a device and, through DeviceDeleted, what is kept for it here.
+	DeleteDevice(tx *kv.WriteTx, user matrix.UserID, device matrix.DeviceID) error
 }
 
 // Rooms is what this package asks about who shares a room with whom; *rooms.Keeper is it.
@@ -50,6 +55,7 @@ type Keeper struct {
 	inbox      *kv.Table[inboxKey, messageRow]
 	versions   *kv.Table[versionKey, versionRow]
 	backup     *kv.Table[backupKey, backupRow]
+	dehydrated *kv.Table[matrix.UserID, dehydratedRow]
 
 	mu    sync.Mutex
 	acked map[deviceKey]changes.Position // up to where a device has taken its messages
@@ -125,6 +131,7 @@ func New(c Config) *Keeper {
 		inbox:      kv.NewTable[inboxKey, messageRow](c.DB, kv.ToDevice),
 		versions:   kv.NewTable[versionKey, versionRow](c.DB, kv.BackupVersion),
 		backup:     kv.NewTable[backupKey, backupRow](c.DB, kv.BackupKeys),
+		dehydrated: kv.NewTable[matrix.UserID, dehydratedRow](c.DB, kv.Dehydrated),
 		acked:      map[deviceKey]changes.Position{},
 	}
 	c.DB.AddCheck("e2ee", k.check)
@@ -134,20 +141,15 @@ func New(c Config) *Keeper {
 // DeviceDeleted removes all that is kept for a device. It is a witness of
 // server/accounts, which logs that the user's devices are others now.
 func (k *Keeper) DeviceDeleted(tx *kv.WriteTx, user matrix.UserID, device matrix.DeviceID) error {
-	for key := range k.oneTime.Keys(tx, kv.Prefix(user, device)) {
-		k.oneTime.Delete(tx, key)
-	}
-	for key := range k.counts.Keys(tx, kv.Prefix(user, device)) {
-		k.counts.Delete(tx, key)
-	}
-	for key := range k.fallback.Keys(tx, kv.Prefix(user, device)) {
-		k.fallback.Delete(tx, key)
-	}
+	k.dropOneTimeKeys(tx, user, device)
 	for key := range k.inbox.Keys(tx, kv.Prefix(user, device)) {
 		k.inbox.Delete(tx, key)
 	}
 	k.dropSignatures(tx, user, string(device))
 	k.deviceKeys.Delete(tx, deviceKey{user, device})
+	if row, ok := k.dehydrated.Get(tx, user); ok && row.Device == device {
+		k.dehydrated.Delete(tx, user)
+	}
 	return nil
 }
 
@@ -198,6 +200,11 @@ func (k *Keeper) check(r kv.Reader, report func(string, ...any)) {
 	for id, m := range k.inbox.Scan(r, kv.All()) {
 		if changes.Position(id.Position) > last || !json.Valid(m.Content) {
 			report("the message %v is from the future or no JSON", id)
+		}
+	}
+	for user, row := range k.dehydrated.Scan(r, kv.All()) {
+		if d, ok := k.Accounts.Device(r, user, row.Device); !ok || !d.Dehydrated {
+			report("the dehydrated device %s of %s is no dehydrated device of the account", row.Device, user)
 		}
 	}
 	k.checkBackups(r, report)

@@ -30,7 +30,8 @@ const signedCurve25519 = "signed_curve25519"
 // publicKey is a one-time or fallback key as it was uploaded.
 type publicKey struct {
 	algorithm, id string
-	json          []byte // canonical
+	json          []byte        // canonical
+	object        matrix.Object // nil for a plain string
 }
 
 func (p publicKey) name() string { return p.algorithm + ":" + p.id }
@@ -54,28 +55,39 @@ func parsePublicKeys(raw []byte, what string) ([]publicKey, error) {
 		if len(canonical) > maxKeyObject {
 			return nil, matrix.TooLarge(fmt.Sprintf("a key may have at most %d bytes", maxKeyObject))
 		}
-		if err := checkPublicKey(algorithm, canonical); err != nil {
+		key, err := checkPublicKey(algorithm, canonical)
+		if err != nil {
 			return nil, err
 		}
-		all = append(all, publicKey{algorithm, id, canonical})
+		all = append(all, publicKey{algorithm, id, canonical, key})
 	}
 	return all, nil
 }
 
 // checkPublicKey: a key is a string, or an object with key and signatures; for
 // signed_curve25519 it is the object (spec: key algorithms).
-func checkPublicKey(algorithm string, canonical []byte) error {
+func checkPublicKey(algorithm string, canonical []byte) (matrix.Object, error) {
 	if canonical[0] == '"' && algorithm != signedCurve25519 {
-		return nil
+		return nil, nil
 	}
 	o, err := matrix.ParseObject(canonical)
 	if err != nil {
-		return matrix.BadJSON("a signed key has to be an object with key and signatures")
+		return nil, matrix.BadJSON("a signed key has to be an object with key and signatures")
 	}
 	if _, ok := o.Text("key"); !ok {
-		return matrix.BadJSON("a signed key needs a string \"key\"")
+		return nil, matrix.BadJSON("a signed key needs a string \"key\"")
 	}
-	return checkSignatures(o, true)
+	return o, checkSignatures(o, true)
+}
+
+// checkSigned refuses a key that its device did not sign: whoever claims it would throw it
+// away, and be without one. public is the device's ed25519 key; while it has none, nothing
+// can be said. Only for signed_curve25519 does the standard say by whom it is signed.
+func (p publicKey) checkSigned(user matrix.UserID, device matrix.DeviceID, public string) error {
+	if public == "" || p.algorithm != signedCurve25519 || signedByDevice(p.object, user, device, public) {
+		return nil
+	}
+	return unsigned(fmt.Sprintf("the key %.64q is not signed by the device", p.name()))
 }
 
 // putOneTimeKeys adds keys behind those of earlier uploads. A name that is known has to
@@ -92,6 +104,7 @@ func (k *Keeper) putOneTimeKeys(tx *kv.WriteTx, user matrix.UserID, device matri
 		}
 	}
 	counts := map[string]countRow{}
+	public := k.signingKey(tx, user, device)
 	for _, key := range keys {
 		if old, known := stored[key.name()]; known {
 			if !bytes.Equal(old, key.json) {
@@ -109,6 +122,9 @@ func (k *Keeper) putOneTimeKeys(tx *kv.WriteTx, user matrix.UserID, device matri
 		if slices.Contains(row.Claimed, key.id) {
 			continue
 		}
+		if err := key.checkSigned(user, device, public); err != nil {
+			return err
+		}
 		if row.Left++; row.Left > maxOneTimeKeys {
 			return matrix.TooLarge(fmt.Sprintf("a device may have at most %d unclaimed one-time keys", maxOneTimeKeys))
 		}
@@ -121,6 +137,25 @@ func (k *Keeper) putOneTimeKeys(tx *kv.WriteTx, user matrix.UserID, device matri
 	return nil
 }
 
+// signingKey is the ed25519 key of a device; empty if it has uploaded none.
+func (k *Keeper) signingKey(r kv.Reader, user matrix.UserID, device matrix.DeviceID) string {
+	stored, _ := k.deviceKeys.Get(r, deviceKey{user, device})
+	return publicSigningKey(stored, device)
+}
+
+// dropOneTimeKeys deletes all one-time and fallback keys of a device.
+func (k *Keeper) dropOneTimeKeys(tx *kv.WriteTx, user matrix.UserID, device matrix.DeviceID) {
+	for key := range k.oneTime.Keys(tx, kv.Prefix(user, device)) {
+		k.oneTime.Delete(tx, key)
+	}
+	for key := range k.counts.Keys(tx, kv.Prefix(user, device)) {
+		k.counts.Delete(tx, key)
+	}
+	for key := range k.fallback.Keys(tx, kv.Prefix(user, device)) {
+		k.fallback.Delete(tx, key)
+	}
+}
+
 // putFallbackKeys replaces the fallback key of each algorithm that is named.
 func (k *Keeper) putFallbackKeys(tx *kv.WriteTx, user matrix.UserID, device matrix.DeviceID, raw []byte) error {
 	keys, err := parsePublicKeys(raw, "fallback_keys")
@@ -131,11 +166,15 @@ func (k *Keeper) putFallbackKeys(tx *kv.WriteTx, user matrix.UserID, device matr
 		return matrix.TooLarge(fmt.Sprintf("a device may have at most %d fallback keys", maxAlgorithms))
 	}
 	seen := map[string]bool{}
+	public := k.signingKey(tx, user, device)
 	for _, key := range keys {
 		if seen[key.algorithm] {
 			return matrix.InvalidParam("there can be only one fallback key for each algorithm")
 		}
 		seen[key.algorithm] = true
+		if err := key.checkSigned(user, device, public); err != nil {
+			return err
+		}
 		at := algorithmKey{user, device, key.algorithm}
 		old, had := k.fallback.Get(tx, at)
 		if had && old.KeyID == key.id && bytes.Equal(old.JSON, key.json) {
