@@ -226,6 +226,7 @@ func TestDeviceListsInSync(t *testing.T) {
 	}
 	bobKey := func(key string) string { return signed(t, s.User("bob").ID, "BOB", `{"key":"`+key+`"}`) }
 	room := do("a room", "bob", "POST", "v3/createRoom", `{"preset":"public_chat"}`)
+	encrypt := do("the room becomes encrypted", "bob", "PUT", "v3/rooms/{room}/state/m.room.encryption/", `{"algorithm":"m.megolm.v1.aes-sha2"}`)
 	room.Save = map[string]string{"room": "room_id"}
 	s.Run(t, []servertest.Case{
 		room,
@@ -236,8 +237,13 @@ func TestDeviceListsInSync(t *testing.T) {
 		sync("are no news", "alice", "?since={alice}", `{"device_lists":"!absent"}`),
 		sync("but one's own are", "bob", "?since={bob}", `{"device_lists":{"changed":["{@bob}"]},"device_one_time_keys_count":{"signed_curve25519":1},"device_unused_fallback_key_types":["signed_curve25519"]}`),
 		do("alice joins", "alice", "POST", "v3/rooms/{room}/join", ""),
-		sync("bob is known to her", "alice", "?since={alice}", `{"device_lists":{"changed":["{@bob}"]}}`),
-		sync("and she to him", "bob", "?since={bob}", `{"device_lists":{"changed":["{@alice}"]}}`),
+		sync("which is no news as long as the room is not encrypted", "alice", "?since={alice}", `{"device_lists":"!absent"}`),
+		sync("nor for bob", "bob", "?since={bob}", `{"device_lists":"!absent"}`),
+		encrypt,
+		sync("bob is known to her", "alice", "?since={alice}", `{"device_lists":{"changed":["{@bob}"],"left":[]}}`),
+		sync("and she to him", "bob", "?since={bob}", `{"device_lists":{"changed":["{@alice}"],"left":[]}}`),
+		do("encryption set a second time", "bob", "PUT", "v3/rooms/{room}/state/m.room.encryption/", `{"algorithm":"m.megolm.v1.aes-sha2","rotation_period_ms":1000000}`),
+		sync("says nothing new about keys", "alice", "?since={alice}", `{"device_lists":"!absent"}`),
 		do("a key is claimed", "alice", "POST", "v3/keys/claim", `{"one_time_keys":{"{@bob}":{"{@bob.device}":"signed_curve25519"}}}`),
 		sync("bob sees the count", "bob", "?since={bob}&timeout=30000", `{"device_one_time_keys_count":{"signed_curve25519":0},"device_unused_fallback_key_types":["signed_curve25519"]}`),
 		do("the fallback key is claimed", "alice", "POST", "v3/keys/claim", `{"one_time_keys":{"{@bob}":{"{@bob.device}":"signed_curve25519"}}}`),

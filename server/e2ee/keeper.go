@@ -29,8 +29,11 @@ type Accounts interface {
 type Rooms interface {
 	Membership(r kv.Reader, room matrix.RoomID, user matrix.UserID) string
 	MembershipAt(r kv.Reader, room matrix.RoomID, user matrix.UserID, at changes.Position) string
+	MembershipRow(r kv.Reader, room matrix.RoomID, user matrix.UserID) (rooms.Membership, bool)
+	Memberships(r kv.Reader, user matrix.UserID) iter.Seq2[matrix.RoomID, rooms.Membership]
 	Members(r kv.Reader, room matrix.RoomID) iter.Seq2[matrix.UserID, string]
-	SharesRoom(r kv.Reader, a, b matrix.UserID) bool
+	EncryptedAt(r kv.Reader, room matrix.RoomID, at changes.Position) bool
+	SharesEncryptedRoom(r kv.Reader, a, b matrix.UserID) bool
 	EventAt(r kv.Reader, room matrix.RoomID, at changes.Position) (*rooms.Event, bool)
 }
 
@@ -41,7 +44,14 @@ type Config struct {
 	Accounts Accounts
 	Rooms    Rooms
 	Server   matrix.ServerName // users of other servers are not looked for here
+	// FarBehind is how many changes are read one by one to find whose devices changed, and
+	// whom the viewer met or parted from; who is farther behind is told of everybody. 0:
+	// DefaultFarBehind.
+	FarBehind changes.Position
 }
+
+// DefaultFarBehind is Config.FarBehind, where none is named.
+const DefaultFarBehind = 10_000
 
 // Keeper owns the keys and the inboxes.
 type Keeper struct {
@@ -120,6 +130,9 @@ type messageRow struct {
 
 // New opens the tables.
 func New(c Config) *Keeper {
+	if c.FarBehind == 0 {
+		c.FarBehind = DefaultFarBehind
+	}
 	k := &Keeper{
 		Config:     c,
 		deviceKeys: kv.NewTable[deviceKey, []byte](c.DB, kv.DeviceKeys),

@@ -90,10 +90,16 @@ func (k *Keeper) StateAt(r kv.Reader, room matrix.RoomID, at changes.Position, e
 
 // StateSetAt yields the whole state of a room as of a position, by type and state key.
 func (k *Keeper) StateSetAt(r kv.Reader, room matrix.RoomID, at changes.Position) iter.Seq[*Event] {
+	return k.StateBetween(r, room, 0, at)
+}
+
+// StateBetween yields the state events that took effect behind from and up to at, for each
+// type and state key only the latest: what changed in the state between two positions.
+func (k *Keeper) StateBetween(r kv.Reader, room matrix.RoomID, from, at changes.Position) iter.Seq[*Event] {
 	return func(yield func(*Event) bool) {
 		var pending stateAtKey // the latest seen of the key under way
 		flush := func() bool {
-			if pending.Position == 0 {
+			if pending.Position <= uint64(from) {
 				return true
 			}
 			e, ok := k.EventAt(r, room, changes.Position(pending.Position))
@@ -111,18 +117,6 @@ func (k *Keeper) StateSetAt(r kv.Reader, room matrix.RoomID, at changes.Position
 			pending = key
 		}
 		flush()
-	}
-}
-
-// StateBetween yields the state events that took effect behind from and up to to, oldest
-// last for each key only the latest: what changed in the state between two positions.
-func (k *Keeper) StateBetween(r kv.Reader, room matrix.RoomID, from, to changes.Position) iter.Seq[*Event] {
-	return func(yield func(*Event) bool) {
-		for e := range k.StateSetAt(r, room, to) {
-			if e.Position > from && !yield(e) {
-				return
-			}
-		}
 	}
 }
 
@@ -195,6 +189,41 @@ func (k *Keeper) SharesRoom(r kv.Reader, a, b matrix.UserID) bool {
 		}
 	}
 	return false
+}
+
+// Encrypted says whether the room is end-to-end encrypted. What was once made so stays so,
+// whatever is sent later, as clients see it, too (spec: client-server API, m.room.encryption).
+func (k *Keeper) Encrypted(r kv.Reader, room matrix.RoomID) bool {
+	return k.state.Has(r, stateKey{room, "m.room.encryption", ""})
+}
+
+// EncryptedAt says whether the room was encrypted as of a position.
+func (k *Keeper) EncryptedAt(r kv.Reader, room matrix.RoomID, at changes.Position) bool {
+	if !k.Encrypted(r, room) {
+		return false
+	}
+	for range k.history.Keys(r, kv.Prefix(room, "m.room.encryption", "").Through(uint64(at))) {
+		return true
+	}
+	return false
+}
+
+// SharesEncryptedRoom says whether both users are joined to one encrypted room.
+func (k *Keeper) SharesEncryptedRoom(r kv.Reader, a, b matrix.UserID) bool {
+	for room, m := range k.Memberships(r, a) {
+		if m.State == "join" && k.Encrypted(r, room) && k.Membership(r, room, b) == "join" {
+			return true
+		}
+	}
+	return false
+}
+
+// Latest is the position of the newest event of a room; 0 if there is no such room.
+func (k *Keeper) Latest(r kv.Reader, room matrix.RoomID) changes.Position {
+	for key := range k.events.Keys(r, kv.Prefix(room).Reverse()) {
+		return changes.Position(key.Position)
+	}
+	return 0
 }
 
 // MutualRooms are the rooms that both users are in, in the order of their IDs.

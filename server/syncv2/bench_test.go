@@ -1,6 +1,7 @@
 package syncv2_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -9,6 +10,8 @@ import (
 	"time"
 
 	"porchlight/kv"
+	"porchlight/server/changes"
+	"porchlight/server/e2ee"
 	"porchlight/server/matrix"
 	"porchlight/server/rooms"
 	"porchlight/server/syncv2"
@@ -114,6 +117,34 @@ func BenchmarkNext(b *testing.B) {
 				}
 				if _, err := json.Marshal(res); err != nil {
 					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkOld is a sync with a token from which on 10,000 events in 100 rooms and 100,000
+// other changes happened: reading each change, and as it is.
+func BenchmarkOld(b *testing.B) {
+	h := newHouse(b)
+	since := h.sync(bob, "").Next
+	manyRooms(h, 100, 100)
+	for range 10 {
+		h.do(func(tx *kv.WriteTx) error {
+			for range 10_000 {
+				h.changes.Append(tx, changes.Change{Kind: changes.Receipt, Room: "!elsewhere:house.local", User: alice})
+			}
+			return nil
+		})
+	}
+	for name, far := range map[string]changes.Position{"each": 1 << 40, "far": 0} {
+		b.Run(name, func(b *testing.B) {
+			h.view = h.viewWith(syncv2.Config{FarBehind: far})
+			h.e2ee.FarBehind = cmp.Or(far, e2ee.DefaultFarBehind)
+			for b.Loop() {
+				res, err := h.view.Sync(context.Background(), syncv2.Request{Viewer: rooms.Viewer{User: bob, Device: "PHONE"}, Since: since, SetPresence: "offline"})
+				if err != nil || len(res.Rooms.Join) != 100 {
+					b.Fatal(err, len(res.Rooms.Join))
 				}
 			}
 		})

@@ -17,14 +17,17 @@ func (l *looker) readMoment() {
 		l.presence = l.v.Ephemeral.PresenceSince(0)
 		return // receipts are read with each room
 	}
-	since := ephemeral.Since{Position: l.since.Position, Boot: l.since.Boot, Counter: l.since.Count}
-	l.receipts = l.v.Ephemeral.ReceiptsSince(l.r, l.q.Viewer.User, since, l.isIn)
 	l.presence = l.v.Ephemeral.PresenceSince(count)
 	for room := range l.typing {
 		if l.isIn(room) {
 			l.news.room(room)
 		}
 	}
+	if l.news.far {
+		return // as above
+	}
+	since := ephemeral.Since{Position: l.since.Position, Boot: l.since.Boot, Counter: l.since.Count}
+	l.receipts = l.v.Ephemeral.ReceiptsSince(l.r, l.q.Viewer.User, since, l.isIn)
 	for room := range l.receipts {
 		l.news.room(room)
 	}

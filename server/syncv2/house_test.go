@@ -66,17 +66,6 @@ func (p people) DeviceName(r kv.Reader, user matrix.UserID, device matrix.Device
 	return row.Name, ok
 }
 
-// members answers one question more than the rooms keeper.
-type members struct{ *rooms.Keeper }
-
-func (m members) MemberEventAt(r kv.Reader, room matrix.RoomID, at changes.Position) (matrix.UserID, bool) {
-	e, ok := m.EventAt(r, room, at)
-	if !ok || e.Membership() == "" {
-		return "", false
-	}
-	return matrix.UserID(*e.StateKey), true
-}
-
 // tick is a clock on which no two looks show the same millisecond.
 func (h *house) tick() time.Time {
 	return time.Now().Add(time.Duration(h.ticks.Add(1)) * time.Millisecond)
@@ -104,7 +93,7 @@ func open(t testing.TB, db *kv.DB) *house {
 		KeyID: "ed25519:t", Key: ed25519.NewKeyFromSeed(bytes.Repeat([]byte{7}, 32)),
 	})
 	h.ephemeral = ephemeral.New(ephemeral.Config{DB: db, Changes: h.changes, Rooms: h.rooms})
-	h.e2ee = e2ee.New(e2ee.Config{DB: db, Changes: h.changes, Accounts: people{h.accounts}, Rooms: members{h.rooms}, Server: "house.local"})
+	h.e2ee = e2ee.New(e2ee.Config{DB: db, Changes: h.changes, Accounts: people{h.accounts}, Rooms: h.rooms, Server: "house.local"})
 	h.view = h.viewWith(syncv2.Config{})
 	for _, user := range []matrix.UserID{alice, bob, carol} {
 		h.user(user.Localpart())

@@ -55,6 +55,8 @@ type looker struct {
 type roomNews struct {
 	events      bool
 	accountData []string // types
+	// unknown: nobody looked what else than events is new, so all of it is told.
+	unknown bool
 }
 
 // news is what a scan of the change log found for a user and device, and what came to
@@ -62,6 +64,7 @@ type roomNews struct {
 type news struct {
 	rooms       map[matrix.RoomID]*roomNews
 	accountData []string
+	far         bool // the token is far behind: all that may be new counts as new
 	deviceLists bool // there may be some: keys changed, or members came and went
 	toDevice    bool
 	keyCounts   bool
@@ -76,6 +79,9 @@ func (n *news) room(id matrix.RoomID) *roomNews {
 
 // scan reads the change log behind the token.
 func (l *looker) scan() *news {
+	if l.upTo-l.since.Position > l.v.FarBehind {
+		return l.survey()
+	}
 	n := &news{rooms: map[matrix.RoomID]*roomNews{}}
 	me := l.q.Viewer
 	for _, c := range l.v.Changes.Since(l.r, l.since.Position) {
@@ -99,6 +105,20 @@ func (l *looker) scan() *news {
 			n.toDevice = n.toDevice || c.User == me.User && c.Device == me.Device
 		case changes.KeyCount:
 			n.keyCounts = n.keyCounts || c.User == me.User && c.Device == me.Device
+		}
+	}
+	return n
+}
+
+// survey is scan for a token that is far behind: it looks at the user's rooms, and at no
+// change.
+func (l *looker) survey() *news {
+	n := &news{rooms: map[matrix.RoomID]*roomNews{}, far: true, deviceLists: true, toDevice: true, keyCounts: true}
+	for room, m := range l.v.Rooms.Memberships(l.r, l.q.Viewer.User) {
+		if m.State == "join" {
+			n.rooms[room] = &roomNews{events: l.v.Rooms.Latest(l.r, room) > l.since.Position, unknown: true}
+		} else if m.Position > l.since.Position {
+			n.rooms[room] = &roomNews{events: true, unknown: true}
 		}
 	}
 	return n
@@ -147,6 +167,8 @@ func (l *looker) allRooms() error {
 // room tells of one room; n is nil if the change log says nothing about it.
 func (l *looker) room(room matrix.RoomID, m rooms.Membership, n *roomNews) error {
 	if !l.q.filter.Room.MatchRoom(room) {
+		// Whose keys matter does not depend on what the client wants to be told of.
+		l.news.deviceLists = l.news.deviceLists || n != nil && n.events
 		return nil
 	}
 	if n == nil {
@@ -214,7 +236,7 @@ func (l *looker) readIgnored() {
 
 // globalData tells the account data that belongs to no room.
 func (l *looker) globalData() error {
-	told := l.accountData("", l.q.filter.AccountData.Match, l.first, l.news.accountData)
+	told := l.accountData("", l.q.filter.AccountData.Match, l.first || l.news.far, l.news.accountData)
 	if len(told) > 0 {
 		l.res.AccountData = &Events{told}
 		l.res.news = true

@@ -9,6 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	"porchlight/kv"
+	"porchlight/server/changes"
 	"porchlight/server/history"
 	"porchlight/server/matrix"
 	"porchlight/server/rooms"
@@ -107,7 +108,10 @@ func TestAnySinceLeadsToTheSameState(t *testing.T) {
 		bob, carol := h.user(fmt.Sprint("bob", run)), h.user(fmt.Sprint("carol", run))
 		all := []matrix.RoomID{h.public(bob), h.create(rooms.CreateArgs{Preset: "private_chat", Invite: []matrix.UserID{bob}})}
 		known := map[string]client{} // what a client knew when it had a token
-		brief := h.viewWith(syncv2.Config{ScanLimit: rapid.SampledFrom([]int{1, 3, 2000}).Draw(rt, "scan limit")})
+		brief := h.viewWith(syncv2.Config{
+			ScanLimit: rapid.SampledFrom([]int{1, 3, 2000}).Draw(rt, "scan limit"),
+			FarBehind: rapid.SampledFrom([]changes.Position{1, 10, 10_000}).Draw(rt, "far behind"),
+		})
 		thorough := h.view
 		step := func(tx *kv.WriteTx) error {
 			room := rapid.SampledFrom(all).Draw(rt, "room")

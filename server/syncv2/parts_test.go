@@ -195,9 +195,13 @@ func TestToDevice(t *testing.T) {
 	}
 }
 
+const megolm = `{"algorithm":"m.megolm.v1.aes-sha2"}`
+
 func TestDeviceLists(t *testing.T) {
 	h := newHouse(t)
 	r := h.public(bob)
+	plain := h.public(bob, carol)
+	h.set(r, alice, "m.room.encryption", "", megolm)
 	since := h.sync(bob, "").Next
 	h.member(r, carol, carol, "join")
 	a := h.sync(bob, since)
@@ -218,6 +222,11 @@ func TestDeviceLists(t *testing.T) {
 	c := h.sync(bob, b.Next)
 	if !slices.Equal(c.DeviceLists.Left, []matrix.UserID{alice}) {
 		t.Errorf("left oneself: %+v", c.DeviceLists)
+	}
+	h.set(plain, alice, "m.room.encryption", "", megolm)
+	d := h.sync(bob, c.Next, filter(`{"room":{"rooms":[]}}`))
+	if !slices.Equal(d.DeviceLists.Changed, []matrix.UserID{alice, carol}) {
+		t.Errorf("a room became encrypted of which the client wants to hear nothing: %+v", d.DeviceLists)
 	}
 }
 

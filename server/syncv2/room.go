@@ -45,7 +45,7 @@ func (l *looker) joined(room matrix.RoomID, m rooms.Membership, n *roomNews) err
 		s = l.walk(room, m, from, l.upTo, l.upTo, !entered)
 	}
 	s.limited = s.limited || entered && !l.first // there is a gap to what came before
-	l.news.deviceLists = l.news.deviceLists || entered || s.members
+	l.news.deviceLists = l.news.deviceLists || entered || s.members || s.encryption
 	out := &JoinedRoom{AccountData: noEvents(), Ephemeral: noEvents()}
 	var err error
 	if out.Timeline, err = l.timeline(s); err != nil {
@@ -68,10 +68,10 @@ func (l *looker) joined(room matrix.RoomID, m rooms.Membership, n *roomNews) err
 	out.State, out.StateAfter = l.placed(shown)
 	filter := &l.q.filter.Room
 	if filter.AccountData.MatchRoom(room) {
-		out.AccountData.Events = l.accountData(room, filter.AccountData.Match, full, n.accountData)
+		out.AccountData.Events = l.accountData(room, filter.AccountData.Match, full || n.unknown, n.accountData)
 	}
 	var read bool
-	out.Ephemeral.Events, read = l.ephemeral(room, full)
+	out.Ephemeral.Events, read = l.ephemeral(room, full || n.unknown)
 	told := len(out.Timeline.Events) + len(shown) + len(out.Ephemeral.Events) + len(out.AccountData.Events)
 	if full || s.limited || read || told > 0 {
 		out.Unread, out.Threads = l.unread(room)
@@ -113,7 +113,7 @@ func (l *looker) left(room matrix.RoomID, m rooms.Membership, n *roomNews) error
 	}
 	out.State, out.StateAfter = l.placed(shown)
 	if filter := &l.q.filter.Room.AccountData; filter.MatchRoom(room) {
-		out.AccountData.Events = l.accountData(room, filter.Match, l.first, n.accountData)
+		out.AccountData.Events = l.accountData(room, filter.Match, l.first || n.unknown, n.accountData)
 	}
 	l.res.Rooms.Leave[room] = out
 	l.res.news = true

@@ -3,7 +3,8 @@
 // It only reads, in one read transaction for each look, and keeps nothing for any token.
 // A first answer goes through the rooms of the user; every later one is a single scan of
 // the change log from where the token stands, so that its cost grows with the news and not
-// with the rooms. Who waits is woken by the change log's hub, looks again from where the
+// with the rooms. A token that is far behind is good, too: then the rooms are gone through
+// again, so that no answer costs more than some first one. Who waits is woken by the change log's hub, looks again from where the
 // last look ended, and is answered when there is something for that very user.
 //
 // The state of a room that an answer carries, with the state events of its timeline on
@@ -37,6 +38,9 @@ const (
 	// DefaultScanLimit is how many events of a room one answer reads at most to find
 	// those that the filter lets through.
 	DefaultScanLimit = 2000
+	// DefaultFarBehind is how many changes are read one by one for a later answer. For a
+	// token that is farther behind, the rooms are looked at instead.
+	DefaultFarBehind = 10_000
 	// maxToDevice is how many messages to the device one answer carries at most
 	// (spec: send-to-device messaging, server behaviour).
 	maxToDevice = 100
@@ -83,9 +87,10 @@ type Config struct {
 	// Closing is closed when the server is about to stop: who waits is answered at once.
 	Closing <-chan struct{}
 
-	MaxWait     time.Duration // 0: DefaultMaxWait
-	MaxTimeline int           // events of a room; 0: DefaultMaxTimeline
-	ScanLimit   int           // events of a room; 0: DefaultScanLimit
+	MaxWait     time.Duration    // 0: DefaultMaxWait
+	MaxTimeline int              // events of a room; 0: DefaultMaxTimeline
+	ScanLimit   int              // events of a room; 0: DefaultScanLimit
+	FarBehind   changes.Position // changes; 0: DefaultFarBehind
 }
 
 // View answers /sync.
@@ -104,6 +109,9 @@ func New(c Config) *View {
 	}
 	if c.ScanLimit <= 0 {
 		c.ScanLimit = DefaultScanLimit
+	}
+	if c.FarBehind == 0 {
+		c.FarBehind = DefaultFarBehind
 	}
 	return &View{Config: c}
 }

@@ -27,6 +27,7 @@ type stretch struct {
 	// timeline does not tell. Only complete where the client knows the state at from.
 	latest, untold map[stateID]*rooms.Event
 	members        bool // some of them are about members
+	encryption     bool // one of them is about encryption
 }
 
 // walk reads a room backwards from the end to from. Without delta, the walk ends when the
@@ -43,7 +44,7 @@ func (l *looker) walk(room matrix.RoomID, m rooms.Membership, from, stateEnd, en
 		if e.Position <= from {
 			break
 		}
-		if read++; read > l.v.ScanLimit {
+		if read++; read > l.v.ScanLimit || l.news.far && enough && read > limit {
 			if !enough {
 				enough, s.limited, s.start = true, true, e.Position
 			}
@@ -89,6 +90,7 @@ func (s *stretch) note(e *rooms.Event) {
 		s.untold[id] = e
 	}
 	s.members = s.members || e.Type == "m.room.member"
+	s.encryption = s.encryption || e.Type == "m.room.encryption"
 }
 
 // wants says whether the user may see the event and wants to.
