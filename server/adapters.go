@@ -56,8 +56,8 @@ func (d doorkeeper) Exempt(token string) bool {
 }
 
 // Seen is web.Config.Seen.
-func (d doorkeeper) Seen(who web.Requester, ip string, now time.Time) {
-	d.accounts.Seen(who.User, who.Device, ip, now)
+func (d doorkeeper) Seen(who web.Requester, ip, agent string, now time.Time) {
+	d.accounts.Seen(who.User, who.Device, ip, agent, now)
 }
 
 // Answer implements web.OnceStore.
@@ -80,39 +80,6 @@ func (p profiles) MemberProfile(r kv.Reader, user matrix.UserID) (displayName, a
 
 // UserExists implements rooms.Profiles.
 func (p profiles) UserExists(r kv.Reader, user matrix.UserID) bool { return p.accounts.Exists(r, user) }
-
-// InvitesBlocked implements rooms.People (spec: client-server API,
-// m.invite_permission_config).
-func (p profiles) InvitesBlocked(r kv.Reader, user matrix.UserID) bool {
-	raw, _ := p.accounts.AccountData(r, user, "", accounts.TypeInvitePermission)
-	content, err := matrix.ParseObject(raw)
-	if err != nil {
-		return false
-	}
-	action, _ := content.Text("default_action")
-	return action == "block"
-}
-
-// IsGuest implements rooms.People.
-func (p profiles) IsGuest(r kv.Reader, user matrix.UserID) bool {
-	row, _ := p.accounts.User(r, user)
-	return row.Guest
-}
-
-// Ignored implements rooms.People.
-func (p profiles) Ignored(r kv.Reader, user matrix.UserID) map[matrix.UserID]bool {
-	raw, _ := p.accounts.AccountData(r, user, "", "m.ignored_user_list")
-	content, err := matrix.ParseObject(raw)
-	if err != nil {
-		return nil // the user's own data, of any form: it ignores nobody
-	}
-	list, _ := content.Object("ignored_users")
-	ignored := map[matrix.UserID]bool{}
-	for other := range list {
-		ignored[matrix.UserID(other)] = true
-	}
-	return ignored
-}
 
 // panel is the page, with what it shows of the house.
 func (s *Server) panel() (*panel.Panel, error) {

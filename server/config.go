@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"crypto/ed25519"
 	"encoding/base64"
 	"errors"
@@ -133,6 +134,9 @@ type (
 // PeopleConfig is about accounts and those who have them.
 type PeopleConfig struct {
 	Guests bool // anybody may make a guest's account
+	// GuestLife is how long a guest's account is kept that nobody uses, while there are
+	// guests at all; 0: accounts.DefaultGuestLife.
+	GuestLife time.Duration
 	// TermsFile holds the policies that whoever makes an account accepts, as JSON in the form
 	// of accounts.ParseTerms; empty: there are none.
 	TermsFile string
@@ -334,4 +338,13 @@ func lanAddress() string {
 		}
 	}
 	return best
+}
+
+// guestLife is how long guests are kept that nobody is any more; 0: for ever, as where
+// there should be none, nobody is closed unasked.
+func (c PeopleConfig) guestLife() time.Duration {
+	if !c.Guests {
+		return 0
+	}
+	return cmp.Or(c.GuestLife, accounts.DefaultGuestLife)
 }

@@ -117,10 +117,11 @@ func (s *Server) keepers(ctx context.Context) (err error) {
 	s.Accounts = accounts.New(accounts.Config{
 		DB: s.DB, Setup: s.Setup, Changes: s.Changes, Now: c.Now, Log: c.Log, Hashing: c.Hashing,
 		LoginTokenLife: c.People.LoginTokenLife, LoginTokenEvery: c.People.LoginTokenEvery,
+		GuestLife: c.People.guestLife(),
 	})
 	keyID, key := s.Setup.SigningKey()
 	s.Rooms = rooms.New(rooms.Config{
-		DB: s.DB, Changes: s.Changes, Profiles: profiles{s.Accounts}, People: profiles{s.Accounts},
+		DB: s.DB, Changes: s.Changes, Profiles: profiles{s.Accounts}, People: s.Accounts,
 		Server: s.Setup.ServerName(), KeyID: keyID, Key: key, DefaultVersion: c.RoomVersion, Now: c.Now,
 	})
 	s.History = history.New(history.Config{Rooms: s.Rooms})

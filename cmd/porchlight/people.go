@@ -12,6 +12,7 @@ import (
 // peopleFlags are about accounts and those who have them.
 type peopleFlags struct {
 	Guests       string        `help:"Let anybody make a guest's account: on or off." enum:"on,off" default:"off"`
+	GuestLife    time.Duration `name:"guest-life" help:"How long a guest's account is kept that nobody uses." default:"720h"`
 	Terms        string        `help:"File with the policies that whoever makes an account has to accept, as JSON." type:"existingfile" placeholder:"FILE"`
 	Directory    string        `name:"user-directory" help:"Whom people find: all, or shared for who can be met in rooms. Default: all, unless registration is open." enum:",all,shared" default:""`
 	LoginLife    time.Duration `name:"login-token-life" help:"How long a code lasts by which a signed-in client signs in another." default:"2m"`
@@ -31,7 +32,7 @@ type peopleFlags struct {
 
 func (p peopleFlags) config() (server.PeopleConfig, error) {
 	c := server.PeopleConfig{
-		Guests: p.Guests == "on", TermsFile: p.Terms, RegistrationEmail: p.Email, NextLinkHosts: p.NextLink,
+		Guests: p.Guests == "on", GuestLife: p.GuestLife, TermsFile: p.Terms, RegistrationEmail: p.Email, NextLinkHosts: p.NextLink,
 		Directory: p.Directory, PolicyKey: p.PolicyKey, LoginTokenLife: p.LoginLife, LoginTokenEvery: p.LoginEvery,
 		Mail: server.MailConfig{
 			Host: p.SMTPHost, Port: p.SMTPPort, Security: server.MailSecurity(p.SMTPSecurity),

@@ -17,8 +17,9 @@ const (
 	TypeTag       = "m.tag"
 	TypeFullyRead = "m.fully_read"
 	TypePushRules = "m.push_rules"
-	// TypeInvitePermission is the user's, but the house obeys it.
+	// These are the user's, but the house obeys them.
 	TypeInvitePermission = "m.invite_permission_config"
+	TypeIgnored          = "m.ignored_user_list"
 )
 
 const (

@@ -42,6 +42,8 @@ type Config struct {
 	// LoginTokenEvery is how long a user waits for the next one; zero is
 	// DefaultLoginTokenEvery, a negative time is no wait.
 	LoginTokenEvery time.Duration
+	// GuestLife is how long a guest's account is kept that nobody uses; zero is for ever.
+	GuestLife time.Duration
 }
 
 // DeviceWitness is told that a device is going, so that what else belongs to it
@@ -90,6 +92,7 @@ type Keeper struct {
 	accessLife time.Duration
 	loginLife  time.Duration
 	loginEvery time.Duration
+	guestLife  time.Duration
 
 	deviceWitnesses  []DeviceWitness
 	userWitnesses    []UserWitness
@@ -133,6 +136,7 @@ func New(c Config) *Keeper {
 		accessLife:    cmp.Or(c.AccessTokenLife, DefaultAccessTokenLife),
 		loginLife:     cmp.Or(c.LoginTokenLife, DefaultLoginTokenLife),
 		loginEvery:    cmp.Or(c.LoginTokenEvery, DefaultLoginTokenEvery),
+		guestLife:     c.GuestLife,
 	}
 	rand.Read(k.uia.key[:]) // never fails: see crypto/rand
 	c.DB.AddCheck("accounts", k.check)
@@ -173,10 +177,10 @@ func (k *Keeper) Run(ctx context.Context) error {
 }
 
 // Clean removes the once-only answers, short-lived tokens and validations that have
-// expired, in small transactions.
+// expired, and the guests that nobody is any more, in small transactions.
 func (k *Keeper) Clean(ctx context.Context) error {
 	for _, clean := range []func(context.Context) error{
-		k.cleanAnswers, k.cleanLoginTokens, k.cleanOpenIDTokens, k.cleanValidations,
+		k.cleanAnswers, k.cleanLoginTokens, k.cleanOpenIDTokens, k.cleanValidations, k.cleanGuests,
 	} {
 		if err := clean(ctx); err != nil {
 			return err

@@ -33,7 +33,7 @@ func open(t testing.TB) *house {
 	return openOn(t, kvtest.Open(t))
 }
 
-func openOn(t testing.TB, db *kv.DB) *house {
+func openOn(t testing.TB, db *kv.DB, options ...func(*accounts.Config)) *house {
 	t.Helper()
 	h := &house{t: t, db: db, clock: time.UnixMilli(1_700_000_000_000)}
 	var err error
@@ -43,10 +43,14 @@ func openOn(t testing.TB, db *kv.DB) *house {
 	if h.changes, err = changes.New(t.Context(), db); err != nil {
 		t.Fatal(err)
 	}
-	h.Keeper = accounts.New(accounts.Config{
+	c := accounts.Config{
 		DB: db, Setup: h.setup, Changes: h.changes, Hashing: cheap,
 		Now: func() time.Time { return h.clock },
-	})
+	}
+	for _, change := range options {
+		change(&c)
+	}
+	h.Keeper = accounts.New(c)
 	return h
 }
 

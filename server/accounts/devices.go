@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"iter"
+	"strings"
 	"sync"
 	"time"
 
@@ -20,6 +21,8 @@ const (
 	// seenEvery is how exact the time is at which a device was last seen; each
 	// further step costs the card a write per active device.
 	seenEvery = 10 * time.Minute
+	// maxAgentBytes is how much is kept of a client's User-Agent.
+	maxAgentBytes = 256
 )
 
 // DeviceKey names a device.
@@ -34,6 +37,8 @@ type DeviceRow struct {
 	Created int64  `cbor:"2,keyasint,omitempty"` // ms
 	SeenAt  int64  `cbor:"3,keyasint,omitempty"` // ms; 0: never
 	SeenIP  string `cbor:"4,keyasint,omitempty"`
+	// SeenAgent is what the client called itself then, at most maxAgentBytes.
+	SeenAgent string `cbor:"6,keyasint,omitempty"`
 	// Dehydrated devices have no tokens: messages are kept for them until a login of the
 	// user takes them over (MSC3814).
 	Dehydrated bool `cbor:"5,keyasint,omitempty"`
@@ -192,17 +197,20 @@ type seenDevices struct {
 type seenAt struct {
 	at      time.Time
 	ip      string
+	agent   string
 	written bool
 }
 
 // maxSeen bounds the memory; beyond it, what is on disk already is forgotten.
 const maxSeen = 2048
 
-// Seen notes that a device made a request. It reaches the disk later, merged with
-// others, and only every ten minutes per device, or when the address changes.
-func (k *Keeper) Seen(user matrix.UserID, device matrix.DeviceID, ip string, now time.Time) {
+// Seen notes that a device made a request, from which address and with which User-Agent. It
+// reaches the disk later, merged with others, and only every ten minutes per device, or when
+// the address changes.
+func (k *Keeper) Seen(user matrix.UserID, device matrix.DeviceID, ip, agent string, now time.Time) {
 	key := DeviceKey{user, device}
-	if device == "" || !k.seen.note(key, ip, now) {
+	agent = strings.ToValidUTF8(agent[:min(len(agent), maxAgentBytes)], "")
+	if device == "" || !k.seen.note(key, seenAt{at: now, ip: ip, agent: agent}) {
 		return
 	}
 	k.db.Defer("accounts/seen/"+string(user)+"/"+string(device), func(tx *kv.WriteTx) error {
@@ -219,10 +227,10 @@ func (k *Keeper) Seen(user matrix.UserID, device matrix.DeviceID, ip string, now
 }
 
 // note remembers a request and says whether it is worth a write.
-func (s *seenDevices) note(key DeviceKey, ip string, now time.Time) bool {
+func (s *seenDevices) note(key DeviceKey, seen seenAt) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if last, ok := s.last[key]; ok && last.ip == ip && now.Sub(last.at) < seenEvery {
+	if last, ok := s.last[key]; ok && last.ip == seen.ip && seen.at.Sub(last.at) < seenEvery {
 		return false
 	}
 	if s.last == nil || len(s.last) >= maxSeen {
@@ -234,7 +242,7 @@ func (s *seenDevices) note(key DeviceKey, ip string, now time.Time) bool {
 		}
 		s.last = kept
 	}
-	s.last[key] = seenAt{at: now, ip: ip}
+	s.last[key] = seen
 	return true
 }
 
@@ -242,7 +250,7 @@ func (s *seenDevices) apply(key DeviceKey, row *DeviceRow) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if last, ok := s.last[key]; ok && ms(last.at) > row.SeenAt {
-		row.SeenAt, row.SeenIP = ms(last.at), last.ip
+		row.SeenAt, row.SeenIP, row.SeenAgent = ms(last.at), last.ip, last.agent
 	}
 }
 

@@ -239,8 +239,8 @@ func TestDevices(t *testing.T) {
 	if kinds := h.kinds(before); len(kinds) != 1 || kinds[0] != changes.DeviceList {
 		t.Errorf("changes %v", kinds)
 	}
-	h.Seen(alice, "B", "10.0.0.1", h.clock)
-	h.Seen(alice, "X", "10.0.0.1", h.clock)
+	h.Seen(alice, "B", "10.0.0.1", "Test/1.0", h.clock)
+	h.Seen(alice, "X", "10.0.0.1", "Test/1.0", h.clock)
 	if got := fmt.Sprint(names()); got != "[A=phone@ B=@10.0.0.1]" {
 		t.Errorf("devices %s", got)
 	}
@@ -250,7 +250,7 @@ func TestDevices(t *testing.T) {
 	writes := h.db.Stats().Deferred
 	for range 5 {
 		h.clock = h.clock.Add(time.Minute)
-		h.Seen(alice, "B", "10.0.0.1", h.clock)
+		h.Seen(alice, "B", "10.0.0.1", "Test/1.0", h.clock)
 	}
 	if err := h.db.Flush(); err != nil {
 		t.Fatal(err)
@@ -258,7 +258,7 @@ func TestDevices(t *testing.T) {
 	if again := h.db.Stats().Deferred; again != writes {
 		t.Errorf("%d more writes for a device that was seen before", again-writes)
 	}
-	h.Seen(alice, "B", "10.0.0.2", h.clock)
+	h.Seen(alice, "B", "10.0.0.2", "Test/1.0", h.clock)
 	if got := fmt.Sprint(names()); got != "[A=phone@ B=@10.0.0.2]" {
 		t.Errorf("devices %s", got)
 	}

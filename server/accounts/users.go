@@ -28,6 +28,8 @@ type UserRow struct {
 	Fields      map[string]json.RawMessage `cbor:"11,keyasint,omitempty"` // of the profile, all but the two above
 
 	Terms map[string]string `cbor:"12,keyasint,omitempty"` // versions of the policies that were accepted
+
+	ErasedAt changes.Position `cbor:"13,keyasint,omitempty"` // when they asked for it
 }
 
 // NewUser is what an account is made of.
@@ -215,6 +217,7 @@ func (k *Keeper) Deactivate(tx *kv.WriteTx, user matrix.UserID, erase bool) erro
 	return k.change(tx, user, func(u *UserRow) {
 		u.Password, u.Deactivated, u.Erased, u.Admin = "", true, erase, false
 		if erase {
+			u.ErasedAt = k.changes.Last(tx)
 			u.DisplayName, u.AvatarURL, u.Fields = "", "", nil
 		}
 	})

@@ -15,6 +15,7 @@ func (a *API) isAdmin(c *web.Call, r kv.Reader) bool {
 type whoisConnection struct {
 	IP       string `json:"ip,omitempty"`
 	LastSeen int64  `json:"last_seen"`
+	Agent    string `json:"user_agent,omitempty"`
 }
 
 type whoisSession struct {
@@ -43,7 +44,7 @@ func (a *API) getWhoIs(c *web.Call, tx *kv.ReadTx, in userIn) (out getWhoIsOut, 
 	for id, d := range a.Accounts.Devices(tx, in.User) {
 		session := whoisSession{Connections: []whoisConnection{}}
 		if d.SeenAt != 0 {
-			session.Connections = append(session.Connections, whoisConnection{IP: d.SeenIP, LastSeen: d.SeenAt})
+			session.Connections = append(session.Connections, whoisConnection{IP: d.SeenIP, LastSeen: d.SeenAt, Agent: d.SeenAgent})
 		}
 		out.Devices[id] = whoisDevice{Sessions: []whoisSession{session}}
 	}

@@ -46,12 +46,12 @@ func TestHistoryVisibility(t *testing.T) {
 				say("room", "alice", "said0"),
 				act("invite bob", "alice", "invite", `{"user_id":"{@bob}"}`, 200, ""),
 				act("invite dave", "alice", "invite", `{"user_id":"{@dave}"}`, 200, ""),
-				say("room", "alice", "said1"),
+				relating("said1", "m.thread", "said0"),
 				joinRoom("room", "bob"),
-				say("room", "alice", "said2"),
+				relating("said2", "m.thread", "said0"),
 				leave,
 				setState("room", "alice", "m.room.name", `{"name":"After"}`),
-				say("room", "alice", "said3"),
+				relating("said3", "m.reference", "said2"),
 			})
 			for _, v := range viewers {
 				t.Run(v.who, func(t *testing.T) { v.check(t, s, visibility) })
@@ -67,7 +67,69 @@ func (v seen) status(t *testing.T, s *servertest.Server, path string, want int) 
 	if r.Status != want {
 		t.Errorf("%s: %d %s, want %d", path, r.Status, r.Body, want)
 	}
+	for _, n := range []int{1, 3} { // not even among what relates to something else
+		if !strings.Contains(v.said, fmt.Sprint(n)) && strings.Contains(string(r.Body), s.Var(fmt.Sprint("said", n))) {
+			t.Errorf("%s tells of message %d: %s", path, n, r.Body)
+		}
+	}
 	return r
+}
+
+// relating is a case in which alice says something that relates to what she said before.
+func relating(name, relType, parent string) servertest.Case {
+	c := say("room", "alice", name)
+	c.Body = `{"msgtype":"m.text","body":"` + name + `","m.relates_to":{"rel_type":"` + relType + `","event_id":"{` + parent + `}"}}`
+	return c
+}
+
+// checkRelations: what relates to an event is for those who see both.
+func (v seen) checkRelations(t *testing.T, s *servertest.Server) {
+	var page struct{ Chunk []matrix.ClientEvent }
+	for parent, children := range map[string]string{"0": "12", "2": "3"} {
+		want := 404
+		if strings.Contains(v.said, parent) {
+			want = 200
+		}
+		for _, path := range []string{"", "?recurse=true", "/m.thread", "/m.thread/m.room.message", "/m.reference", "/m.reference/m.room.message"} {
+			r := v.status(t, s, "v1/rooms/{room}/relations/{said"+parent+"}"+path, want)
+			if want != 200 || path != "" {
+				continue
+			}
+			r.JSON(t, &page)
+			slices.Reverse(page.Chunk)
+			seen{said: v.among(children)}.sees(t, "relations", page.Chunk)
+		}
+	}
+	if r := v.status(t, s, "v1/rooms/{room}/threads", v.inner); v.inner == 200 {
+		r.JSON(t, &page)
+		roots := ""
+		if strings.Contains(v.said, "0") && v.among("12") != "" {
+			roots = "0"
+		}
+		seen{said: roots}.sees(t, "threads", page.Chunk)
+	}
+}
+
+// among is which of these messages they see.
+func (v seen) among(messages string) (both string) {
+	for _, n := range messages {
+		if strings.ContainsRune(v.said, n) {
+			both += string(n)
+		}
+	}
+	return both
+}
+
+// checkSearch: who is or was in the room finds what they see.
+func (v seen) checkSearch(t *testing.T, s *servertest.Server) {
+	for n := range 4 {
+		count := 0
+		if (v.who == "alice" || v.who == "bob") && strings.Contains(v.said, fmt.Sprint(n)) {
+			count = 1
+		}
+		r := s.User(v.who).Do("POST", "v3/search", fmt.Sprintf(`{"search_categories":{"room_events":{"search_term":"said%d"}}}`, n))
+		servertest.Match(t, r.Body, fmt.Sprintf(`{"search_categories":{"room_events":{"count":%d}}}`, count))
+	}
 }
 
 func (v seen) check(t *testing.T, s *servertest.Server, visibility string) {
@@ -118,6 +180,8 @@ func (v seen) check(t *testing.T, s *servertest.Server, visibility string) {
 	}
 	v.status(t, s, "v3/rooms/{room}/joined_members", members)
 	v.status(t, s, "v1/rooms/{room}/timestamp_to_event?ts=0&dir=f", v.inner)
+	v.checkRelations(t, s)
+	v.checkSearch(t, s)
 	hierarchy := 403 // known to members, those invited, and where anybody may look in
 	if v.who == "alice" || v.who == "dave" || visibility == "world_readable" {
 		hierarchy = 200

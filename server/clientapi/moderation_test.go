@@ -1,6 +1,9 @@
 package clientapi_test
 
 import (
+	"fmt"
+	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"porchlight/kv"
@@ -59,6 +62,7 @@ func moderationCases(path, word string) []servertest.Case {
 func TestSuspend(t *testing.T) {
 	s := servertest.New(t)
 	admin(t, s, "carol")
+	s.SetPassword("alice", password)
 	s.Run(t, []servertest.Case{
 		{Name: "a room", Who: "alice", Method: "POST", Path: "v3/createRoom", Body: `{"preset":"public_chat"}`, Status: 200, Changes: servertest.Any, Save: map[string]string{"room": "room_id"}},
 		{Name: "a room of bob's", Who: "bob", Method: "POST", Path: "v3/createRoom", Body: `{"preset":"public_chat"}`, Status: 200, Changes: servertest.Any, Save: map[string]string{"bobs": "room_id"}},
@@ -87,11 +91,25 @@ func TestSuspend(t *testing.T) {
 		refused("create", "POST", "v3/createRoom", `{}`),
 		refused("display name", "PUT", "v3/profile/{@alice}/displayname", `{"displayname":"x"}`),
 		refused("no display name", "DELETE", "v3/profile/{@alice}/displayname", ``),
+		refused("upload", "POST", "/_matrix/media/v3/upload", `x`),
+		refused("upload later", "POST", "/_matrix/media/v1/create", ``),
+		refused("a status for others", "PUT", "v3/presence/{@alice}/status", `{"presence":"online","status_msg":"buy this"}`),
 		refused("redact another's", "PUT", "v3/rooms/{room}/redact/{theirs}/4", `{}`),
 		refused("redact another's by sending", "PUT", "v3/rooms/{room}/send/m.room.redaction/5", `{"redacts":"{theirs}"}`),
 		{Name: "redact own", Who: "alice", Method: "PUT", Path: "v3/rooms/{room}/redact/{mine}/6", Body: `{}`, Status: 200, Changes: servertest.Any},
 		{Name: "redact own by sending", Who: "alice", Method: "PUT", Path: "v3/rooms/{room}/send/m.room.redaction/7", Body: `{"redacts":"{mine2}"}`, Status: 200, Changes: servertest.Any},
 		{Name: "sync", Who: "alice", Method: "GET", Path: "v3/sync", Status: 200},
+		// What the standard wants to be left to them.
+		{Name: "messages", Who: "alice", Method: "GET", Path: "v3/rooms/{room}/messages?dir=b", Status: 200},
+		{Name: "presence", Who: "alice", Method: "PUT", Path: "v3/presence/{@alice}/status", Body: `{"presence":"online"}`, Status: 200, Changes: servertest.Any},
+		{Name: "verify: messages to devices", Who: "alice", Method: "PUT", Path: "v3/sendToDevice/m.key.verification.request/1", Body: `{"messages":{"{@alice}":{"*":{}}}}`, Status: 200, Changes: servertest.Any},
+		{Name: "verify: cross-signing", Who: "alice", Method: "POST", Path: "v3/keys/device_signing/upload", Body: crossKeys(t, s.User("alice").ID, "one"), Status: 200, Changes: servertest.Any},
+		{Name: "verify: signatures", Who: "alice", Method: "POST", Path: "v3/keys/signatures/upload", Body: `{}`, Status: 200},
+		{Name: "key backup", Who: "alice", Method: "POST", Path: "v3/room_keys/version", Body: `{"algorithm":"m.megolm_backup.v1.curve25519-aes-sha2","auth_data":{"public_key":"k"}}`, Status: 200},
+		{Name: "populate it", Who: "alice", Method: "PUT", Path: "v3/room_keys/keys?version=1", Body: `{"rooms":{}}`, Status: 200},
+		{Name: "keys", Who: "alice", Method: "POST", Path: "v3/keys/upload", Body: `{}`, Status: 200},
+		{Name: "log in", Method: "POST", Path: "v3/login", Body: `{"type":"m.login.password","user":"alice","password":"` + password + `","device_id":"SECOND"}`, Status: 200, Changes: servertest.Any, Save: map[string]string{"second": "access_token"}},
+		{Name: "delete a device", Who: "alice", Method: "DELETE", Path: "v3/devices/SECOND", Body: `{"auth":` + passwordAuth("alice", password, "") + `}`, Status: 200, Changes: servertest.Any},
 		{Name: "leave", Who: "alice", Method: "POST", Path: "v3/rooms/{room}/leave", Body: `{}`, Status: 200, Changes: servertest.Any},
 		{Name: "free again", Who: "carol", Method: "PUT", Path: "v1/admin/suspend/{@alice}", Body: `{"suspended":false}`, Status: 200, Want: `{"suspended":false}`},
 		{Name: "join again", Who: "alice", Method: "POST", Path: "v3/rooms/{bobs}/join", Status: 200, Changes: servertest.Any},
@@ -135,4 +153,27 @@ func TestCapabilities(t *testing.T) {
 		{Name: "the owner", Who: "owner", Method: "GET", Path: "v3/capabilities", Status: 200, Want: `{"capabilities":{"m.account_moderation":{"suspend":true,"lock":true}}}`},
 		{Name: "versions", Method: "GET", Path: "versions", Status: 200, Want: `{"versions":["r0.5.0","…"],"unstable_features":{"org.matrix.msc3882":true}}`},
 	})
+}
+
+// TestWhoisTellsTheClient: the User-Agent of the last request, however strange.
+func TestWhoisTellsTheClient(t *testing.T) {
+	s := servertest.New(t)
+	for _, row := range []struct{ sent, shown string }{
+		{"Element/1.11 (X11; Linux)", "Element/1.11 (X11; Linux)"},
+		{strings.Repeat("é", 200), strings.Repeat("é", 128)},
+		{"\xff\xfebroken", "broken"},
+	} {
+		t.Run(row.shown[:6], func(t *testing.T) {
+			user := s.User(fmt.Sprintf("u%d", len(row.sent)))
+			r := httptest.NewRequest("GET", "/_matrix/client/v3/account/whoami", nil)
+			r.Header.Set("Authorization", "Bearer "+user.Token)
+			r.Header.Set("User-Agent", row.sent)
+			s.Serve(t, r)
+			if err := s.DB.Flush(); err != nil {
+				t.Fatal(err)
+			}
+			got := s.User("owner").Do("GET", "v3/admin/whois/"+string(user.ID), "")
+			servertest.Match(t, got.Body, fmt.Sprintf(`{"devices":{%q:{"sessions":[{"connections":[{"user_agent":%q}]}]}}}`, user.Device, row.shown))
+		})
+	}
 }

@@ -19,6 +19,9 @@ func (a *API) setPresence(c *web.Call, in setPresenceIn) (web.Empty, error) {
 	if in.User != c.User {
 		return web.Empty{}, matrix.Forbidden("you can only set your own presence")
 	}
+	if c.Suspended && in.Status != nil && *in.Status != "" {
+		return web.Empty{}, matrix.UserSuspended() // a text that others are shown
+	}
 	return web.Empty{}, a.Ephemeral.SetPresence(c.User, in.Presence, in.Status)
 }
 

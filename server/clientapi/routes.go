@@ -66,9 +66,9 @@ func (a *API) Routes() []web.Route {
 		{Op: "getCapabilities", Method: get, Path: "/_matrix/client/v3/capabilities", Access: web.User, RateLimited: true, Handler: web.Read(a.getCapabilities)},
 
 		// content-repo.yaml
-		{Op: "uploadContent", Method: post, Path: "/_matrix/media/v3/upload", Access: web.User, RateLimited: true, Limit: web.Upload, MaxBody: -1, Handler: web.Plain(a.uploadContent)},
-		{Op: "uploadContentToMXC", Method: put, Path: "/_matrix/media/v3/upload/{serverName}/{mediaId}", Aliases: []string{"/_matrix/media/unstable/fi.mau.msc2246/upload/{serverName}/{mediaId}"}, Access: web.User, RateLimited: true, Limit: web.Upload, MaxBody: -1, Handler: web.Plain(a.uploadContentToMXC)},
-		{Op: "createContent", Method: post, Path: "/_matrix/media/v1/create", Aliases: []string{"/_matrix/media/unstable/fi.mau.msc2246/create"}, Access: web.User, RateLimited: true, Limit: web.Upload, Handler: web.Write(a.createContent)},
+		{Op: "uploadContent", Method: post, Path: "/_matrix/media/v3/upload", Access: web.User, NotSuspended: true, RateLimited: true, Limit: web.Upload, MaxBody: -1, Handler: web.Plain(a.uploadContent)},
+		{Op: "uploadContentToMXC", Method: put, Path: "/_matrix/media/v3/upload/{serverName}/{mediaId}", Aliases: []string{"/_matrix/media/unstable/fi.mau.msc2246/upload/{serverName}/{mediaId}"}, Access: web.User, NotSuspended: true, RateLimited: true, Limit: web.Upload, MaxBody: -1, Handler: web.Plain(a.uploadContentToMXC)},
+		{Op: "createContent", Method: post, Path: "/_matrix/media/v1/create", Aliases: []string{"/_matrix/media/unstable/fi.mau.msc2246/create"}, Access: web.User, NotSuspended: true, RateLimited: true, Limit: web.Upload, Handler: web.Write(a.createContent)},
 		{Op: "getContent", Method: get, Path: "/_matrix/media/v3/download/{serverName}/{mediaId}", Access: web.Anyone, RateLimited: true, Handler: web.Stream(a.getContent)},
 		{Op: "getContentOverrideName", Method: get, Path: "/_matrix/media/v3/download/{serverName}/{mediaId}/{fileName}", Access: web.Anyone, RateLimited: true, Handler: web.Stream(a.getContentOverrideName)},
 		{Op: "getContentThumbnail", Method: get, Path: "/_matrix/media/v3/thumbnail/{serverName}/{mediaId}", Access: web.Anyone, RateLimited: true, Handler: web.Stream(a.getContentThumbnail)},

@@ -10,8 +10,6 @@ import (
 	"porchlight/server/rooms"
 )
 
-const typeIgnored = "m.ignored_user_list"
-
 // EventAppended notes in an event whom it notifies. It is a witness of server/rooms.
 func (k *Keeper) EventAppended(tx *kv.WriteTx, e *rooms.Event) error {
 	if e.Type == "m.room.redaction" && e.Redacts != "" {
@@ -59,27 +57,13 @@ func (k *Keeper) outcomes(tx *kv.WriteTx, e *rooms.Event) ([]rooms.NoticeGroup, 
 	var all outcomes
 	for i, user := range append(joined, invited...) {
 		_, actions := k.set(tx, user).Match(event)
-		if actions != nil && (!actions.Notify || k.ignores(tx, user, e.Sender)) {
+		if actions != nil && (!actions.Notify || k.Rooms.Ignored(tx, user)[e.Sender]) {
 			actions = nil
 		}
 		all.add(user, actions, i >= len(joined))
 	}
 	groups, silent := all.groups(e.Sender)
 	return groups, silent, nil
-}
-
-// ignores says whether a user wants to hear nothing of another (spec: ignoring users).
-func (k *Keeper) ignores(r kv.Reader, user, sender matrix.UserID) bool {
-	content, ok := k.Accounts.AccountData(r, user, "", typeIgnored)
-	if !ok {
-		return false
-	}
-	o, err := matrix.ParseObject(content)
-	if err != nil {
-		return false // the user's own data, of any form: it ignores nobody
-	}
-	ignored, _ := o.Object("ignored_users")
-	return ignored.Has(string(sender))
 }
 
 // outcomes are what an event does to each user, put together.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 
 	"porchlight/kv"
+	"porchlight/server/changes"
 	"porchlight/server/matrix"
 )
 
@@ -17,8 +18,10 @@ type Viewer struct {
 
 // ClientEvent is the event as the viewer's client is told it: with its age, the sending
 // device's transaction id, what a state event replaced, why it was redacted, and what relates
-// to it. The room id is filled in; /sync leaves it out by itself.
+// to it; redacted if its sender wants to be forgotten. The room id is filled in; /sync leaves
+// it out by itself.
 func (k *Keeper) ClientEvent(r kv.Reader, e *Event, v Viewer) matrix.ClientEvent {
+	e = k.Served(r, e, v.User)
 	out := matrix.ClientEvent{
 		Content: e.Content, EventID: e.ID, TS: e.TS, RoomID: e.Room,
 		Sender: e.Sender, StateKey: e.StateKey, Type: e.Type,
@@ -36,6 +39,7 @@ func (k *Keeper) ClientEvent(r kv.Reader, e *Event, v Viewer) matrix.ClientEvent
 	}
 	if e.Replaces != 0 {
 		if before, ok := k.EventAt(r, e.Room, e.Replaces); ok {
+			before = k.Served(r, before, v.User)
 			u.PrevContent, u.PrevSender, u.ReplacesState = before.Content, before.Sender, before.ID
 		}
 	}
@@ -60,4 +64,43 @@ func withRedacts(e *Event) json.RawMessage {
 	}
 	content.SetText("redacts", string(e.Redacts))
 	return content.Encode()
+}
+
+// Served is the event as the viewer may see it: itself, or a redacted copy if its sender has
+// asked to be forgotten and the viewer did not see it before that (spec: client-server API,
+// POST account/deactivate, erase). Whether the viewer may see it at all is Visible's to say.
+//
+// Of state, only what the sender said of themselves is hidden: a name that they gave a room
+// is the room's, and everybody in it goes by it.
+func (k *Keeper) Served(r kv.Reader, e *Event, viewer matrix.UserID) *Event {
+	if k.People == nil || e.RedactedBy != "" || e.IsState() && !e.Is("m.room.member", string(e.Sender)) {
+		return e
+	}
+	if m, ok := k.memberships.Get(r, membershipKey{e.Sender, e.Room}); ok && m.State == "join" {
+		return e // who closed the account has left: no need to look further
+	}
+	at, erased := k.People.ErasedAt(r, e.Sender)
+	if !erased || k.sawBefore(r, e, viewer, at) {
+		return e
+	}
+	redacted, err := k.Redacted(r, e)
+	if err != nil {
+		k.DB.Fail(r, "rooms: event of an erased user in "+string(e.Room), err)
+		return &Event{Position: e.Position, ID: e.ID, Room: e.Room, Sender: e.Sender, Type: e.Type, StateKey: e.StateKey, TS: e.TS, Content: []byte("{}")}
+	}
+	return redacted
+}
+
+// sawBefore says whether the viewer was in the room when the event was sent, or came in
+// before a position and could look back.
+func (k *Keeper) sawBefore(r kv.Reader, e *Event, viewer matrix.UserID, before changes.Position) bool {
+	switch k.MembershipAt(r, e.Room, viewer, e.Position) {
+	case "join":
+		return true
+	case "invite":
+		if k.visibilityAt(r, e) == "invited" {
+			return true
+		}
+	}
+	return k.joinedBetween(r, e, viewer, before)
 }

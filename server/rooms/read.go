@@ -315,7 +315,12 @@ func historyVisibility(e *Event) string {
 
 // joinedAfter: a former member sees shared history up to the end of the last stay.
 func (k *Keeper) joinedAfter(r kv.Reader, e *Event, user matrix.UserID) bool {
-	rg := kv.Prefix(e.Room, "m.room.member", string(user)).After(uint64(e.Position))
+	return k.joinedBetween(r, e, user, lastPosition)
+}
+
+// joinedBetween says whether the user came into the room behind the event and up to a position.
+func (k *Keeper) joinedBetween(r kv.Reader, e *Event, user matrix.UserID, through changes.Position) bool {
+	rg := kv.Prefix(e.Room, "m.room.member", string(user)).After(uint64(e.Position)).Through(uint64(through))
 	for key := range k.history.Keys(r, rg) {
 		if m, ok := k.EventAt(r, e.Room, changes.Position(key.Position)); ok && m.Membership() == "join" {
 			return true

@@ -265,7 +265,7 @@ func (a *aggregation) add(rel Relation, viewer matrix.UserID) {
 func (k *Keeper) shown(r kv.Reader, e *Event, v Viewer, all *aggregation) *matrix.Relations {
 	var out matrix.Relations
 	relation := e.RelationType()
-	if edit := k.newestEdit(r, e, all.edits); edit != nil && relation != relReplace {
+	if edit := k.newestEdit(r, e, all.edits); edit != nil && relation != relReplace && k.Served(r, edit, v.User) == edit {
 		shown := k.ClientEvent(r, edit, v)
 		out.Replace = &shown
 	}

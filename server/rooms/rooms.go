@@ -47,6 +47,9 @@ type People interface {
 	// Ignored is whom the user does not want to hear, nil if nobody (spec: client-server
 	// API, ignoring users).
 	Ignored(r kv.Reader, user matrix.UserID) map[matrix.UserID]bool
+	// ErasedAt is when the user asked that what they said be hidden from those who come
+	// later; false if they did not.
+	ErasedAt(r kv.Reader, user matrix.UserID) (changes.Position, bool)
 }
 
 // Witness is told of each event in the transaction that appends it. Its error refuses
@@ -62,7 +65,7 @@ type Config struct {
 	// Profiles is asked when somebody joins or is invited.
 	Profiles Profiles
 	// People is asked when somebody joins, is invited or reads; nil: nobody is a guest,
-	// blocks invitations or ignores others.
+	// blocks invitations, ignores others or wants to be forgotten.
 	People People
 	Server matrix.ServerName
 	KeyID  matrix.KeyID

@@ -107,7 +107,7 @@ func (f *finder) match(room matrix.RoomID, pos changes.Position) (match, bool) {
 	}
 	f.bytes -= len(e.PDU)
 	rank := f.rank(read(said))
-	if rank == 0 || !f.k.Rooms.Visible(f.r, f.user, e) {
+	if rank == 0 || !f.k.Rooms.Visible(f.r, f.user, e) || f.k.Rooms.Served(f.r, e, f.user) != e {
 		return match{}, false
 	}
 	return match{e, rank}, true

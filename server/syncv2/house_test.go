@@ -88,7 +88,7 @@ func open(t testing.TB, db *kv.DB) *house {
 	}
 	h.accounts = accounts.New(accounts.Config{DB: db, Setup: home, Changes: h.changes})
 	h.rooms = rooms.New(rooms.Config{
-		DB: db, Changes: h.changes, Profiles: people{h.accounts}, Server: "house.local",
+		DB: db, Changes: h.changes, Profiles: people{h.accounts}, People: h.accounts, Server: "house.local",
 		Now:   h.tick, // two rooms of one creator and one millisecond would be the same
 		KeyID: "ed25519:t", Key: ed25519.NewKeyFromSeed(bytes.Repeat([]byte{7}, 32)),
 	})

@@ -125,7 +125,7 @@ func (l *looker) survey() *news {
 }
 
 func (l *looker) gather() error {
-	l.readIgnored()
+	l.ignored = l.v.Rooms.Ignored(l.r, l.q.Viewer.User)
 	l.news = &news{}
 	if l.first {
 		l.v.members.forget(l.q.Viewer)
@@ -214,24 +214,6 @@ func (l *looker) unwanted(room matrix.RoomID, m rooms.Membership) bool {
 	}
 	e, ok := l.v.Rooms.EventAt(l.r, room, m.Position)
 	return ok && l.ignored[e.Sender]
-}
-
-// readIgnored reads whom the user does not want to hear (spec: ignoring users).
-func (l *looker) readIgnored() {
-	content, ok := l.v.Accounts.AccountData(l.r, l.q.Viewer.User, "", "m.ignored_user_list")
-	if !ok {
-		return
-	}
-	var list struct {
-		Users map[matrix.UserID]json.RawMessage `json:"ignored_users"`
-	}
-	if json.Unmarshal(content, &list) != nil {
-		return // the user's own data, of any form: it ignores nobody
-	}
-	l.ignored = map[matrix.UserID]bool{}
-	for user := range list.Users {
-		l.ignored[user] = true
-	}
 }
 
 // globalData tells the account data that belongs to no room.

@@ -96,7 +96,7 @@ func (v *View) stream(ctx context.Context, req EventsRequest, from changes.Posit
 // glance is a looker for what is neither a sync nor filtered.
 func (v *View) glance(r kv.Reader, viewer rooms.Viewer) *looker {
 	l := &looker{v: v, r: r, q: &query{Request: Request{Viewer: viewer}}}
-	l.readIgnored()
+	l.ignored = l.v.Rooms.Ignored(l.r, l.q.Viewer.User)
 	return l
 }
 

@@ -325,3 +325,22 @@ func TestKnocking(t *testing.T) {
 		}
 	}
 }
+
+// TestErasedInTheFormatOfFederation: those who come later are not served the signed event.
+func TestErasedInTheFormatOfFederation(t *testing.T) {
+	h := newHouse(t)
+	r := h.public(bob, carol)
+	h.say(r, carol, "secret")
+	h.member(r, carol, carol, "leave")
+	h.do(func(tx *kv.WriteTx) error { return h.accounts.Deactivate(tx, carol, true) })
+	dave := h.user("dave")
+	h.member(r, dave, dave, "join")
+	for user, sees := range map[matrix.UserID]bool{bob: true, dave: false} {
+		for _, format := range []string{"federation", "client"} {
+			a := h.sync(user, "", filter(`{"event_format":"`+format+`","room":{"timeline":{"limit":100}}}`))
+			if strings.Contains(a.raw, "secret") != sees {
+				t.Errorf("%s, format %s: %s", user, format, a.raw)
+			}
+		}
+	}
+}

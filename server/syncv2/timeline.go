@@ -119,7 +119,7 @@ func (l *looker) show(events []*rooms.Event, plain bool) ([]any, error) {
 	shown := make([]any, len(events))
 	for i, e := range events {
 		if l.q.filter.EventFormat == "federation" {
-			shown[i] = rawEvent(e.PDU)
+			shown[i] = rawEvent(l.v.Rooms.Served(l.r, e, viewer.User).PDU)
 		} else {
 			c := l.v.Rooms.ClientEvent(l.r, e, viewer)
 			c.RoomID = ""

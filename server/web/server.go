@@ -39,8 +39,9 @@ type Config struct {
 	// Only for a server that nobody reaches but through its proxy.
 	TrustProxy bool
 
-	// Seen hears of every authenticated request, outside any transaction; nil is none.
-	Seen func(who Requester, ip string, now time.Time)
+	// Seen hears of every authenticated request, outside any transaction: from where, and what
+	// the client calls itself, which may be anything; nil is none.
+	Seen func(who Requester, ip, agent string, now time.Time)
 
 	// Assert says for whom a request of an application service is, which may name a user and
 	// a device (spec: application service API, identity assertion); nil: for whom its token is.
@@ -69,7 +70,7 @@ type Server struct {
 	maxBody  int64
 	limits   *limiter // nil: off
 	proxy    bool
-	seen     func(Requester, string, time.Time)
+	seen     func(who Requester, ip, agent string, now time.Time)
 	assert   func(kv.Reader, Requester, matrix.UserID, matrix.DeviceID) (Requester, error)
 	exempt   func(string) bool
 	onError  func(error, string)
@@ -243,7 +244,7 @@ func (x *exchange) admit(ctx context.Context) (answered bool, err error) {
 		}
 		if x.server.seen != nil && (x.call.Service == "" || x.call.Device != "") {
 			c := &x.call
-			x.server.seen(Requester{User: c.User, Device: c.Device, Guest: c.Guest, Owner: c.Owner}, c.IP, c.Now)
+			x.server.seen(Requester{User: c.User, Device: c.Device, Guest: c.Guest, Owner: c.Owner}, c.IP, c.R.UserAgent(), c.Now)
 		}
 		if answered {
 			return true, nil
