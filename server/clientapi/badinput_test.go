@@ -26,12 +26,12 @@ func TestBadInput(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sent := map[string]int{}
+	sent := sent{}
 	for i, route := range clientapi.New(clientapi.Config{}).Routes() {
 		t.Run(route.Op, func(t *testing.T) {
 			w := sweep{t: t, s: s, spec: spec, sent: sent, route: route, op: spec.Operations[route.Op]}
 			if w.op == nil {
-				w.op = &servertest.Operation{}
+				w.op = ownOperation(t, route.Op)
 			}
 			w.setUp(fmt.Sprintf("u%d", i))
 			w.tokens()
@@ -39,14 +39,79 @@ func TestBadInput(t *testing.T) {
 			w.queries()
 			w.bodies()
 			w.fields()
+			w.complete()
 		})
 	}
-	total := 0
-	for _, class := range slices.Sorted(maps.Keys(sent)) {
-		t.Logf("%6d %s", sent[class], class)
-		total += sent[class]
+	sent.log(t)
+}
+
+// sent is how many requests of a class were sent to an operation.
+type sent map[string]map[string]int
+
+func (s sent) count(class, op string) {
+	if s[class] == nil {
+		s[class] = map[string]int{}
 	}
-	t.Logf("%6d in all", total)
+	s[class][op]++
+}
+
+// log tells how many requests of each class were sent, and to how many operations.
+func (s sent) log(t *testing.T) {
+	total := 0
+	t.Log("requests  operations  class")
+	for _, class := range slices.Sorted(maps.Keys(s)) {
+		requests := 0
+		for _, n := range s[class] {
+			requests += n
+		}
+		t.Logf("%8d  %10d  %s", requests, len(s[class]), class)
+		total += requests
+	}
+	t.Logf("%8d in all", total)
+}
+
+// ownBodies are the bodies of operations that the standard does not have.
+var ownBodies = map[string]string{
+	"putDehydratedDevice": `{"type":"object","required":["device_id","device_data","device_keys"],"properties":{
+		"device_id":{"type":"string"},"initial_device_display_name":{"type":"string"},
+		"device_data":{"type":"object","required":["algorithm"],"properties":{"algorithm":{"type":"string"}}},
+		"device_keys":{"type":"object"},"one_time_keys":{"type":"object"},"fallback_keys":{"type":"object"}}}`,
+	"postDehydratedDeviceEvents": `{"type":"object","properties":{"next_batch":{"type":"string"}}}`,
+}
+
+// ownOperation describes an operation that the standard does not have.
+func ownOperation(t *testing.T, id string) *servertest.Operation {
+	t.Helper()
+	op := &servertest.Operation{}
+	if schema := ownBodies[id]; schema != "" {
+		op.Body = &servertest.Answer{Types: []string{"application/json"}}
+		if err := json.Unmarshal([]byte(schema), &op.Body.Schema); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return op
+}
+
+// complete makes sure that the operation was asked everything that it can be asked wrongly.
+func (w *sweep) complete() {
+	path, isJSON := w.route.Path, w.op.Body != nil && w.op.Body.JSON()
+	has := func(names ...string) bool {
+		return slices.ContainsFunc(names, func(name string) bool { return strings.Contains(path, "{"+name+"}") })
+	}
+	for class, due := range map[string]bool{
+		"no token":                 w.route.Access == web.User,
+		"unknown token":            w.route.Access == web.User,
+		"another user's":           has("userId") && !slices.Contains(anyUser, w.route.Op),
+		"absent room":              has("roomId", "roomIdOrAlias") && !slices.Contains(anyRoom, w.route.Op),
+		"path: hostile identifier": has(slices.Collect(maps.Keys(sigils))...),
+		"body: malformed JSON":     isJSON,
+		"body: wrong type":         isJSON,
+		"body: oversized":          w.op.Body != nil,
+	} {
+		if due && w.sent[class][w.route.Op] == 0 {
+			w.t.Errorf("nothing of the class %q was sent", class)
+		}
+	}
 }
 
 // sweep is the bad input for one operation.
@@ -54,7 +119,7 @@ type sweep struct {
 	t     *testing.T
 	s     *servertest.Server
 	spec  *servertest.Spec
-	sent  map[string]int // class → requests
+	sent  sent
 	route web.Route
 	op    *servertest.Operation
 
@@ -125,14 +190,14 @@ func (w *sweep) barePath(other ...string) string {
 // refused wants a request refused.
 func (w *sweep) refused(class, token, path, body string) *servertest.Response {
 	w.t.Helper()
-	w.sent[class]++
+	w.sent.count(class, w.route.Op)
 	return w.s.Refused(w.t, token, w.route.Method, path, body)
 }
 
 // harmless sends what need not be wrong, but must not break anything.
 func (w *sweep) harmless(class, path, body string) {
 	w.t.Helper()
-	w.sent[class]++
+	w.sent.count(class, w.route.Op)
 	r := w.s.AskIn(w.t.Context(), w.t, w.user.Token, w.route.Method, path, strings.NewReader(body))
 	if r.Status >= http.StatusInternalServerError {
 		w.t.Errorf("%s %s: %d %s", path, body, r.Status, r.Body)
@@ -142,13 +207,17 @@ func (w *sweep) harmless(class, path, body string) {
 func (w *sweep) tokens() {
 	if w.route.Access == web.User {
 		for token, code := range map[string]string{"": "M_MISSING_TOKEN", "nobody's": "M_UNKNOWN_TOKEN", strings.Repeat("x", 10_000): "M_UNKNOWN_TOKEN"} {
-			if r := w.refused("no token, unknown token", token, w.path(), w.body); r.Status != http.StatusUnauthorized || r.Errcode() != code {
+			class := "unknown token"
+			if token == "" {
+				class = "no token"
+			}
+			if r := w.refused(class, token, w.path(), w.body); r.Status != http.StatusUnauthorized || r.Errcode() != code {
 				w.t.Errorf("with the token %.10q: %d %s", token, r.Status, r.Body)
 			}
 		}
 	}
 	for _, method := range []string{"PATCH", "BREW"} {
-		w.sent["wrong method"]++
+		w.sent.count("wrong method", w.route.Op)
 		if r := w.s.Refused(w.t, w.user.Token, method, w.path(), w.body); r.Status != http.StatusMethodNotAllowed {
 			w.t.Errorf("%s: %d %s", method, r.Status, r.Body)
 		}

@@ -54,7 +54,7 @@ func TestErasure(t *testing.T) {
 		}
 	}
 	for who, count := range map[string]string{"bob": "1", "carol": "1", "dave": "0"} {
-		r := s.User(who).Do("POST", "v3/search", `{"search_categories":{"room_events":{"search_term":"secret root"}}}`)
+		r := s.User(who).Do("POST", "v3/search", `{"search_categories":{"room_events":{"search_term":"secret edit"}}}`)
 		servertest.Match(t, r.Body, `{"search_categories":{"room_events":{"count":`+count+`}}}`)
 	}
 }

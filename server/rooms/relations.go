@@ -286,6 +286,34 @@ func (k *Keeper) shown(r kv.Reader, e *Event, v Viewer, all *aggregation) *matri
 	return &out
 }
 
+// Edits is the event that an event replaces the content of, "" if none. Whether it may is
+// LatestEdit's to say.
+func (e *Event) Edits() matrix.EventID {
+	if to, ok := parseRelatesTo(e.Content); ok && to.rel == relReplace && !e.IsState() {
+		return to.parent
+	}
+	return ""
+}
+
+// LatestEdit is the newest valid edit of an event at or before a position that the viewer
+// sees; nil if there is none. Of very many relations, only the newest are looked at.
+func (k *Keeper) LatestEdit(r kv.Reader, e *Event, through changes.Position, sight *Sight) *Event {
+	if e.IsState() || e.RelationType() == relReplace {
+		return nil
+	}
+	var edits []Relation
+	read := 0
+	for rel := range k.Relations(r, e.ID, e.Position, through, true) {
+		if read++; read > MaxAggregated {
+			break
+		}
+		if rel.Rel == relReplace && sight.Sees(rel) {
+			edits = append(edits, rel)
+		}
+	}
+	return k.newestEdit(r, e, edits)
+}
+
 // newestEdit is the edit that is valid and the newest by its own time; nil if there is none
 // (spec: client-server API, validity of replacement events).
 func (k *Keeper) newestEdit(r kv.Reader, e *Event, edits []Relation) *Event {

@@ -11,6 +11,10 @@
 // not visible to who asks, or not matched by the filter is no result.
 //
 // Invariants: a word's row has its event's row and the other way round; one search makes at
-// most maxWork steps in the index, reads at most maxTail changes besides and maxRead bytes of events, and shows at most
-// maxMatches results on all its pages by rank.
+// most maxWork steps in the index, and reads at most maxTail changes besides and maxRead bytes
+// of events. By rank, the newest maxMatches results are ordered together, and behind them the
+// next ones. The pages of a search neither repeat nor leave out a message: a token names the
+// change as of which it is searched, and where the matches end that are ordered together.
+//
+// An edited message is found by what its newest version says, as far as the viewer sees it.
 package search

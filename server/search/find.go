@@ -3,7 +3,6 @@ package search
 import (
 	"cmp"
 	"iter"
-	"math"
 	"slices"
 
 	"porchlight/kv"
@@ -20,7 +19,8 @@ const (
 	// maxTail is how many changes are read that are not in the index yet. There are more
 	// only while the index is built for the first time.
 	maxTail = 4 * DefaultBatch
-	// maxMatches is how many results are gathered before they are ordered, newest first.
+	// maxMatches is how many results are gathered, the newest first, and then ordered
+	// together by rank; behind them come the next ones.
 	maxMatches = 1000
 	// maxRead is how much of events is read to compare them, in bytes; most are below 1 KiB.
 	maxRead = 4 << 20
@@ -35,7 +35,7 @@ type finder struct {
 	from  token
 	runs  []run    // of the term
 	words []string // of the runs
-	rooms map[matrix.RoomID]bool
+	rooms map[matrix.RoomID]*rooms.Sight
 	// work is what is left of maxWork. cut says that the search ended early; only what is
 	// newer than reached has been looked at then.
 	work    int
@@ -49,13 +49,16 @@ func (k *Keeper) newFinder(r kv.Reader, user matrix.UserID, a *Args, from token,
 	f := &finder{k: k, r: r, user: user, args: a, from: from, runs: distinct(term.runs), words: term.words, work: maxWork, bytes: maxRead}
 	slices.SortStableFunc(f.words, func(a, b string) int { return len(b) - len(a) }) // the long are rare
 	f.words = f.words[:min(len(f.words), maxProbes)]
-	f.rooms = map[matrix.RoomID]bool{}
+	f.rooms = map[matrix.RoomID]*rooms.Sight{}
+	if from.Floor != 0 {
+		f.work *= 4 // what the page before found in the log may be in the index by now
+	}
 	for room, m := range k.Rooms.Memberships(r, user) {
 		if !m.WasJoined && m.State != "join" || m.Forgotten || !a.Filter.MatchRoom(room) {
 			continue
 		}
 		if _, encrypted := k.Rooms.State(r, room, "m.room.encryption", ""); !encrypted {
-			f.rooms[room] = true
+			f.rooms[room] = k.Rooms.Sight(r, user, room)
 		}
 	}
 	return f
@@ -78,7 +81,7 @@ func (f *finder) all() []match {
 		return nil
 	}
 	for room, pos := range f.candidates() {
-		if len(found) == maxMatches || f.bytes <= 0 {
+		if len(found) == maxMatches || f.bytes <= 0 || pos <= changes.Position(f.from.Floor) {
 			f.cut, f.reached = true, pos
 			break
 		}
@@ -94,7 +97,8 @@ func (f *finder) all() []match {
 
 // match reads an event and says whether it is a result.
 func (f *finder) match(room matrix.RoomID, pos changes.Position) (match, bool) {
-	if !f.rooms[room] || f.from.Group == ByRoom && f.from.Value != string(room) {
+	sight := f.rooms[room]
+	if sight == nil || f.from.Group == ByRoom && f.from.Value != string(room) {
 		return match{}, false
 	}
 	e, ok := f.k.Rooms.EventAt(f.r, room, pos)
@@ -107,24 +111,58 @@ func (f *finder) match(room matrix.RoomID, pos changes.Position) (match, bool) {
 	}
 	f.bytes -= len(e.PDU)
 	rank := f.rank(read(said))
-	if rank == 0 || !f.k.Rooms.Visible(f.r, f.user, e) || f.k.Rooms.Served(f.r, e, f.user) != e {
+	if rank == 0 || !f.shows(e) {
 		return match{}, false
 	}
-	return match{e, rank}, true
+	message, ok := f.message(e, sight)
+	return match{message, pos, rank}, ok
 }
 
-// rank says how close a text is to the term: the more often it has the words and the less
-// it says besides, the closer. It is 0 if a word is not there.
+// shows says whether the viewer sees what an event says.
+func (f *finder) shows(e *rooms.Event) bool {
+	return f.k.Rooms.Visible(f.r, f.user, e) && f.k.Rooms.Served(f.r, e, f.user) == e
+}
+
+// message is the message whose newest version an event is: itself, or what it edits. False
+// if there is a newer version, by whose words the message is found then.
+func (f *finder) message(e *rooms.Event, sight *rooms.Sight) (*rooms.Event, bool) {
+	message := e
+	if id := e.Edits(); id != "" {
+		edited, ok := f.k.Rooms.Event(f.r, id)
+		if !ok || edited.Room != e.Room || !f.shows(edited) {
+			return nil, false
+		}
+		message = edited
+	}
+	latest := f.k.Rooms.LatestEdit(f.r, message, changes.Position(f.from.As), sight)
+	if latest == nil {
+		latest = message
+	}
+	return message, latest.Position == e.Position
+}
+
+// saturation is how fast it stops to matter that a word stands there once more, and
+// usualWords how many words are neither few nor many for a text, as in Okapi BM25.
+const (
+	saturation = 1.2
+	usualWords = 20
+)
+
+// rank says how close a text is to the term: the more often it has each of the words and the
+// less it says besides, the closer, as in Okapi BM25. How rare a word is does not matter, as
+// every text has all of them, and what a text is worth stays the same from page to page. It
+// is 0 if a word is not there.
 func (f *finder) rank(t *text) float64 {
-	times := 0
+	rank := 0.0
+	length := 0.25 + 0.75*float64(t.total)/usualWords
 	for _, r := range f.runs {
-		n := t.has(r)
+		n := float64(t.has(r))
 		if n == 0 {
 			return 0
 		}
-		times += n
+		rank += n * (saturation + 1) / (n + saturation*length)
 	}
-	return float64(times) / math.Sqrt(float64(t.total))
+	return rank
 }
 
 // candidates are the events that may match, newest first: all of those that are not in the

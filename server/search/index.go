@@ -160,6 +160,9 @@ func textOf(e *rooms.Event) (key, said string, ok bool) {
 	}
 	switch {
 	case e.Type == "m.room.message" && !e.IsState():
+		if edited, isEdit := content.Object("m.new_content"); isEdit && e.Edits() != "" {
+			content = edited // the body besides is for clients that know no edits
+		}
 		said, ok = content.Text("body")
 		return KeyBody, said, ok
 	case e.Is("m.room.name", ""):

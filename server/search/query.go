@@ -98,12 +98,17 @@ func contextLimit(n *int) int {
 // on its word: what it says is a place in the results, and which of them are wanted.
 type token struct {
 	Order string `json:"o"`
+	// As is the change as of which messages are searched: later ones, and later edits of
+	// earlier ones, are not on any page.
+	As uint64 `json:"a"`
 	// Through is the newest position that is looked at.
 	Through uint64 `json:"t"`
 	// Rank and Position are of the last result of the page before, if the order is ByRank.
+	// Floor is where the matches end then that are ordered together; 0: nowhere.
 	Rank     float64 `json:"r,omitempty"`
 	Position uint64  `json:"p,omitempty"`
-	Seen     int     `json:"n,omitempty"` // results of earlier pages, if the order is ByRecent
+	Floor    uint64  `json:"f,omitempty"`
+	Seen     int     `json:"n,omitempty"` // results that are not counted again
 	// Group and Value choose the results of one group; empty: all.
 	Group string `json:"g,omitempty"`
 	Value string `json:"v,omitempty"`
@@ -123,16 +128,17 @@ func parseToken(s, order string) (t token, err error) {
 	if err == nil {
 		err = json.Unmarshal(raw, &t)
 	}
-	if err != nil || t.Order != order || t.Seen < 0 || t.Seen > math.MaxInt32 || t.Through > math.MaxInt64 ||
+	if err != nil || t.Order != order || t.Seen < 0 || t.Seen > math.MaxInt32 || max(t.Through, t.As, t.Floor) > math.MaxInt64 ||
 		t.Group != "" && t.Group != ByRoom && t.Group != BySender {
 		return token{}, matrix.InvalidParam("That next_batch does not belong to this search.")
 	}
 	return t, nil
 }
 
-// match is an event that was found.
+// match is a message that was found.
 type match struct {
-	event *rooms.Event
+	event *rooms.Event     // the message, be it edited since
+	at    changes.Position // of the event that says what was found: the message itself, or its newest edit
 	rank  float64
 }
 
@@ -149,16 +155,27 @@ func (t *token) behind(m match) bool {
 	if t.Order == ByRecent || t.Position == 0 {
 		return true // Through says where to go on
 	}
-	return m.rank < t.Rank || m.rank == t.Rank && m.event.Position < changes.Position(t.Position)
+	return m.rank < t.Rank || m.rank == t.Rank && m.at < changes.Position(t.Position)
 }
 
-// after is the token of the page that follows a result.
-func (t *token) after(last match, shown int) token {
-	next := *t
-	if t.Order == ByRank {
-		next.Rank, next.Position = last.rank, uint64(last.event.Position)
+// after is the token of the page that follows a result, of those that were gathered with it.
+func (f *finder) after(last match, shown int) token {
+	next := f.from
+	if next.Order == ByRank {
+		next.Rank, next.Position, next.Floor = last.rank, uint64(last.at), 0
+		if f.cut {
+			next.Floor = uint64(f.reached)
+		}
 		return next
 	}
-	next.Through, next.Seen = uint64(last.event.Position)-1, t.Seen+shown
+	next.Through, next.Seen = uint64(last.at)-1, next.Seen+shown
+	return next
+}
+
+// onward is the token of what is older than all that was looked at.
+func (f *finder) onward(seen int) token {
+	next := f.from
+	next.Through, next.Seen = uint64(f.reached), next.Seen+seen
+	next.Rank, next.Position, next.Floor = 0, 0, 0
 	return next
 }

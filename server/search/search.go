@@ -52,7 +52,8 @@ func (k *Keeper) Search(r kv.Reader, v rooms.Viewer, a Args) (Results, error) {
 	if err := a.check(); err != nil {
 		return out, err
 	}
-	from := token{Order: a.OrderBy, Through: uint64(k.Changes.Last(r))}
+	last := uint64(k.Changes.Last(r))
+	from := token{Order: a.OrderBy, Through: last, As: last}
 	if a.From != "" {
 		var err error
 		if from, err = parseToken(a.From, a.OrderBy); err != nil {
@@ -80,7 +81,7 @@ func (k *Keeper) Search(r kv.Reader, v rooms.Viewer, a Args) (Results, error) {
 	page := rest[:min(limit, len(rest))]
 	rest = rest[len(page):]
 	if limit > 0 {
-		out.NextBatch = f.next(page, len(rest) > 0)
+		out.NextBatch = f.next(len(found), page, len(rest) > 0)
 	}
 	out.Groups = f.groups(page, rest)
 	for _, m := range page {
@@ -96,15 +97,18 @@ func (k *Keeper) Search(r kv.Reader, v rooms.Viewer, a Args) (Results, error) {
 	return out, nil
 }
 
-// next is the token of the next page, "" if there is none. Where the search was cut short,
-// the most recent first, the next page goes on there; by rank, there is no telling.
-func (f *finder) next(page []match, more bool) string {
+// next is the token of the next page, "" if there is none. Where the search was cut short, it
+// goes on there once all that it found is shown.
+func (f *finder) next(found int, page []match, more bool) string {
 	switch {
 	case more && len(page) > 0:
-		return f.from.after(page[len(page)-1], len(page)).encode()
-	case f.cut && f.from.Order == ByRecent:
-		next := f.from
-		next.Through, next.Seen = uint64(f.reached), f.from.Seen+len(page)
+		next := f.after(page[len(page)-1], len(page))
+		return next.encode()
+	case f.cut:
+		if f.from.Order == ByRecent {
+			found = len(page)
+		}
+		next := f.onward(found)
 		return next.encode()
 	}
 	return ""
@@ -137,11 +141,17 @@ func (f *finder) groups(page, rest []match) map[string]map[string]*Group {
 			if f.from.Group != "" && f.from.Group != key {
 				continue // a token names one group; these are parts of another one
 			}
-			if more[value] || f.cut && f.from.Order == ByRecent {
-				next := f.from.after(last[value], len(g.Results))
-				next.Group, next.Value = key, value
-				g.NextBatch = next.encode()
+			var next token
+			switch {
+			case more[value], f.cut && f.from.Order == ByRecent:
+				next = f.after(last[value], len(g.Results))
+			case f.cut:
+				next = f.onward(len(g.Results))
+			default:
+				continue
 			}
+			next.Group, next.Value = key, value
+			g.NextBatch = next.encode()
 		}
 	}
 	return all

@@ -250,16 +250,173 @@ func TestManyMatches(t *testing.T) {
 	h.say(room, alice, slices.Repeat([]string{"same"}, many)...)
 	h.index()
 	limit := 50
-	args := search.Args{Term: "same", OrderBy: search.ByRecent}
-	args.Filter.Limit = &limit
-	seen := 0
-	for more := true; more; more = args.From != "" {
-		out := h.find(alice, args)
-		seen += len(out.Results)
-		args.From = out.NextBatch
+	for _, order := range []string{search.ByRecent, search.ByRank} {
+		args := search.Args{Term: "same", OrderBy: order}
+		args.Filter.Limit = &limit
+		seen := map[matrix.EventID]bool{}
+		for more := true; more; more = args.From != "" {
+			out := h.find(alice, args)
+			for _, r := range out.Results {
+				if seen[r.Event.EventID] {
+					t.Errorf("%s: %s is shown twice", order, r.Event.EventID)
+				}
+				seen[r.Event.EventID] = true
+			}
+			args.From = out.NextBatch
+		}
+		if len(seen) != many {
+			t.Errorf("%s: %d on all pages, want %d", order, len(seen), many)
+		}
 	}
-	if seen != many {
-		t.Errorf("%d on all pages, want %d", seen, many)
+}
+
+// edit is a message that replaces the content of another one.
+func (h *house) edit(room matrix.RoomID, who matrix.UserID, id matrix.EventID, fallback, body string) (edit matrix.EventID) {
+	h.t.Helper()
+	kvtest.Update(h.t, h.db, func(tx *kv.WriteTx) error {
+		e, err := h.rooms.Send(tx, rooms.SendArgs{Room: room, Sender: who, Type: "m.room.message", Content: fmt.Appendf(nil,
+			`{"body":%q,"m.new_content":{"body":%q},"m.relates_to":{"rel_type":"m.replace","event_id":%q}}`, fallback, body, id)})
+		if err == nil {
+			edit = e.ID
+		}
+		return err
+	})
+	return edit
+}
+
+// TestEdits: a message is found by what its newest version says, once, and shown with it.
+func TestEdits(t *testing.T) {
+	h := newHouse(t, kvtest.Open(t), 0)
+	room := h.create(alice)
+	kvtest.Update(t, h.db, func(tx *kv.WriteTx) error {
+		_, err := h.rooms.SetMembership(tx, rooms.MemberArgs{Room: room, Sender: bob, Target: bob, Membership: "join"})
+		return err
+	})
+	message := h.say(room, alice, "early words")
+	finds := func(when string, who matrix.UserID, counts map[string]int) {
+		t.Helper()
+		for term, want := range counts {
+			for _, order := range []string{search.ByRank, search.ByRecent} {
+				out := h.find(who, search.Args{Term: term, OrderBy: order})
+				if len(out.Results) != want || out.Count != want {
+					t.Errorf("%s, %s: %q is found %d times, want %d", when, order, term, len(out.Results), want)
+				}
+				for _, r := range out.Results {
+					if r.Event.EventID != message {
+						t.Errorf("%s: found %s, want the message %s", when, r.Event.EventID, message)
+					}
+				}
+			}
+		}
+	}
+	for _, indexed := range []bool{false, true} {
+		step := func(when string, counts map[string]int) {
+			t.Helper()
+			if indexed {
+				h.index()
+			}
+			finds(when, alice, counts)
+		}
+		step("at first", map[string]int{"early": 1, "middle": 0})
+		first := h.edit(room, alice, message, "* fallback", "middle words")
+		step("edited", map[string]int{"early": 0, "middle": 1, "words": 1, "fallback": 0})
+		second := h.edit(room, alice, message, "* fallback", "late words")
+		step("edited again", map[string]int{"early": 0, "middle": 0, "late": 1, "words": 1})
+		h.edit(room, bob, message, "* fallback", "forged words")
+		step("edited by another", map[string]int{"forged": 0, "late": 1, "words": 1})
+		h.redact(room, second)
+		step("the edit is redacted", map[string]int{"late": 0, "middle": 1, "words": 1})
+		h.redact(room, first)
+		step("both are", map[string]int{"middle": 0, "early": 1, "words": 1})
+	}
+	// Who left before the edit sees, and finds, what was said then.
+	kvtest.Update(t, h.db, func(tx *kv.WriteTx) error {
+		_, err := h.rooms.SetMembership(tx, rooms.MemberArgs{Room: room, Sender: bob, Target: bob, Membership: "leave"})
+		return err
+	})
+	h.edit(room, alice, message, "* fallback", "private words")
+	finds("after he left", bob, map[string]int{"early": 1, "private": 0})
+	finds("for who stayed", alice, map[string]int{"early": 0, "private": 1})
+}
+
+// TestRank: the closer a text is to the term, the earlier it comes.
+func TestRank(t *testing.T) {
+	h := newHouse(t, kvtest.Open(t), 0)
+	room := h.create(alice)
+	best := []string{
+		"red door", "the red door is open", "a red door, a red bell, a red wall and more that is red, about which much is said",
+		"a red bell, and somewhere else the door, too, each once and among many more words of a long message that speaks of others",
+	}
+	for _, body := range []string{best[2], best[0], best[3], best[1], "a red bell"} {
+		h.say(room, alice, body)
+	}
+	out := h.find(alice, search.Args{Term: "red door"})
+	var got []string
+	for i, r := range out.Results {
+		content, err := matrix.ParseObject(r.Event.Content)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := content.Text("body")
+		got = append(got, body)
+		if i > 0 && r.Rank > out.Results[i-1].Rank {
+			t.Errorf("rank %v comes after %v", r.Rank, out.Results[i-1].Rank)
+		}
+	}
+	if !slices.Equal(got, best) {
+		t.Errorf("found %q", got)
+	}
+}
+
+// TestPagesWhileMuchHappens: what is redacted, edited and said between the pages of a search
+// by rank makes it neither repeat nor lose anything else, also behind what is ordered at once.
+func TestPagesWhileMuchHappens(t *testing.T) {
+	h := newHouse(t, kvtest.Open(t), 0)
+	room := h.create(alice)
+	const many = 1100 // more than are ordered together
+	var ids []matrix.EventID
+	kvtest.Update(t, h.db, func(tx *kv.WriteTx) error {
+		for i := range many {
+			e, err := h.rooms.Send(tx, rooms.SendArgs{Room: room, Sender: alice, Type: "m.room.message",
+				Content: fmt.Appendf(nil, `{"body":%q}`, strings.Repeat("same ", i%7+1))})
+			if err != nil {
+				return err
+			}
+			ids = append(ids, e.ID)
+		}
+		return nil
+	})
+	limit := 50
+	args := search.Args{Term: "same"}
+	args.Filter.Limit = &limit
+	seen := map[matrix.EventID]bool{}
+	gone := map[matrix.EventID]bool{}
+	for page := 0; ; page++ {
+		out := h.find(alice, args)
+		for _, r := range out.Results {
+			if seen[r.Event.EventID] {
+				t.Fatalf("page %d repeats %s", page, r.Event.EventID)
+			}
+			seen[r.Event.EventID] = true
+		}
+		if args.From = out.NextBatch; args.From == "" {
+			break
+		}
+		old, other := ids[(page*37)%many], ids[(page*53+11)%many]
+		h.redact(room, old)
+		gone[old] = true
+		if !gone[other] {
+			h.edit(room, alice, other, "*", "same same same same same same same")
+		}
+		h.say(room, alice, "same same")
+		if page%5 == 0 {
+			h.index()
+		}
+	}
+	for i, id := range ids {
+		if !seen[id] && !gone[id] {
+			t.Errorf("message %d is on no page", i)
+		}
 	}
 }
 
