@@ -113,6 +113,7 @@ var (
 	BoardSettings = &Keyspace{90, "board_settings", parts("name", Text), "voip/agent", main, "a setting of the board's own user, as JSON"}
 	BoardSongs    = &Keyspace{100, "board_songs", parts("name", Text), "voip/agent", main, "a song that the board can play: where its sound lies"}
 	BoardUploads  = &Keyspace{101, "board_uploads", parts("made", Number, "uri", Text), "voip/agent", main, "a picture or clip that the board made by itself, and its size in bytes"}
+	BoardCalls    = &Keyspace{92, "board_calls", parts("room", Text, "call", Text), "voip/agent", main, "a call that the board is in, and its party ID: hung up if the house is killed"}
 
 	// appservice.
 	Appservices      = &Keyspace{93, "appservices", parts("service", Text), "server/appservice", main, "the registration of an application service; its own token as a hash"}
@@ -130,7 +131,7 @@ func Ledger() []*Keyspace {
 		SearchWords, SearchTexts,
 		Reports, NoticeRooms, Receipts,
 		DeviceKeys, OneTimeKeys, FallbackKeys, CrossSigning, KeySignatures, ToDevice, KeyCounts, BackupVersion, BackupKeys, Dehydrated,
-		PushRules, Pushers, PushSecrets, PushTopics, PushKeys, MediaItems, MediaBlobs, MediaUsage, MediaPending, MediaThumbs, MediaPreviews, BoardSettings, BoardSongs, BoardUploads,
+		PushRules, Pushers, PushSecrets, PushTopics, PushKeys, MediaItems, MediaBlobs, MediaUsage, MediaPending, MediaThumbs, MediaPreviews, BoardSettings, BoardSongs, BoardUploads, BoardCalls,
 		Appservices, AppserviceQueues, AppserviceRooms,
 	}
 }

@@ -41,6 +41,7 @@ func (s *Server) openBoard(ctx context.Context) error {
 	if err := s.boardSettings.Load(ctx); err != nil {
 		return fmt.Errorf("the board's settings: %w", err)
 	}
+	s.boardJournal = agent.NewJournal(s.DB)
 	if s.Config.dataOnly {
 		return nil
 	}
@@ -68,7 +69,7 @@ func (s *Server) openBoard(ctx context.Context) error {
 	s.board = &board{devices: devices, bridge: calls, pins: pins}
 	conf := agent.Config{
 		House: &boardHouse{s: s}, Bridge: boardBridge{calls}, Self: s.BoardUser(), Devices: boardDevices{devices, lamp},
-		Settings: s.boardSettings, About: devices.Describe(), News: s.relayAbout, Log: log, Now: s.Config.Now,
+		Settings: s.boardSettings, Journal: s.boardJournal, About: devices.Describe(), News: s.relayAbout, Log: log, Now: s.Config.Now,
 	}
 	if pins.HasDoor() {
 		conf.Door = pins
@@ -76,7 +77,7 @@ func (s *Server) openBoard(ctx context.Context) error {
 	s.board.agent = agent.New(conf)
 	s.runs("devices", devices.Run)
 	s.runs("calls", calls.Run)
-	s.runs("board", s.board.agent.Run)
+	s.runners = append(s.runners, runner{name: "board", run: s.board.agent.Run, first: true}) // it hangs up
 	s.runs("pins", s.runPins)
 	return nil
 }

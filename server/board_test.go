@@ -1,8 +1,14 @@
 package server_test
 
 import (
+	"context"
 	"encoding/json"
+	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptrace"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -151,5 +157,97 @@ func TestBoardSettings(t *testing.T) {
 	}
 	if _, err := server.Ask(t.Context(), dir, server.Order{Do: "ring"}); err == nil || !strings.Contains(err.Error(), "does not run") {
 		t.Errorf("while the house does not run, ring gives %v", err)
+	}
+}
+
+// rings has the owner rung, waits until the call and what else is said are there, and returns where its sync stands.
+func rings(t *testing.T, s *servertest.Server, said ...string) (owner *servertest.User, since string) {
+	t.Helper()
+	owner = s.User("owner")
+	kvtest.Update(t, s.DB, func(tx *kv.WriteTx) error { return s.MakeOwner(tx, owner.ID) })
+	if _, err := s.Do(t.Context(), server.Order{Do: "ring", Life: time.Minute}); err != nil {
+		t.Fatal(err)
+	}
+	for _, event := range append(said, "m.call.invite", "m.call.candidates") {
+		timeline(t, s, owner.Token, event)
+	}
+	var sync struct {
+		Next string `json:"next_batch"`
+	}
+	owner.Must("GET", "v3/sync", "", &sync)
+	return owner, sync.Next
+}
+
+// TestStoppingHangsUp: who is called hears that the house stops, by the request that waits
+// just then.
+func TestStoppingHangsUp(t *testing.T) {
+	heard := make(chan string, 1)
+	t.Run("house", func(t *testing.T) {
+		s := boardHouse(t)
+		owner, since := rings(t, s, "Somebody rings.")
+		asked := make(chan struct{})
+		ctx := httptrace.WithClientTrace(context.Background(), &httptrace.ClientTrace{
+			WroteRequest: func(httptrace.WroteRequestInfo) { close(asked) },
+		})
+		r, err := http.NewRequestWithContext(ctx, "GET", s.URL()+"/_matrix/client/v3/sync?timeout=25000&since="+since, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Authorization", "Bearer "+owner.Token)
+		go func() {
+			resp, err := http.DefaultClient.Do(r)
+			if err != nil {
+				heard <- err.Error()
+				return
+			}
+			defer resp.Body.Close()
+			body, err := io.ReadAll(resp.Body)
+			heard <- fmt.Sprint(string(body), err)
+		}()
+		<-asked
+	}) // here the house stops
+	if got := <-heard; !strings.Contains(got, "m.call.hangup") {
+		t.Errorf("the last that was heard is %s", got)
+	}
+}
+
+// TestCrashHangsUp: a house that was killed in the middle of a call hangs up when it starts
+// again, and only then.
+func TestCrashHangsUp(t *testing.T) {
+	folder := t.TempDir()
+	board := func(c *server.Config) {
+		c.Board = server.BoardConfig{Camera: "none", Microphone: "test", Loudspeaker: "meter", Loopback: true}
+	}
+	t.Run("killed", func(t *testing.T) {
+		s := servertest.New(t, board)
+		rings(t, s)
+		// What is on the disk now is what a kill would leave.
+		file, err := os.Create(filepath.Join(folder, filepath.Base(s.DB.Path())))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.DB.Backup(t.Context(), file); err != nil {
+			t.Fatal(err)
+		}
+		if err := file.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
+	count := func(seen []string) (n int) {
+		for _, e := range seen {
+			if strings.HasPrefix(e, "m.call.hangup") {
+				n++
+			}
+		}
+		return n
+	}
+	for _, start := range []string{"started again", "and once more"} {
+		t.Run(start, func(t *testing.T) {
+			s := servertest.At(t, folder, board)
+			seen := timeline(t, s, s.User("owner").Token, "m.call.hangup")
+			if n := count(seen); n != 1 || len(s.BoardStatus()) != 0 {
+				t.Errorf("hung up %d times; calls that go on: %+v", n, s.BoardStatus())
+			}
+		})
 	}
 }

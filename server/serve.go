@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -31,7 +32,10 @@ func (s *Server) Run(ctx context.Context) error {
 	if err := s.listenControl(ctx); err != nil {
 		return errors.Join(err, s.closeListeners())
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	// Those who are told first have the given context; all others go on until they are done.
+	told, tell := context.WithCancel(ctx)
+	defer tell()
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	web := &http.Server{
 		Handler: s.Handler, ReadHeaderTimeout: headerTime, IdleTimeout: idleTime, MaxHeaderBytes: maxHeader,
@@ -49,8 +53,17 @@ func (s *Server) Run(ctx context.Context) error {
 			results <- err
 		}()
 	}
+	var first sync.WaitGroup
 	for _, r := range s.runners {
-		start(r.name, func() error { return r.run(ctx) })
+		if !r.first {
+			start(r.name, func() error { return r.run(ctx) })
+			continue
+		}
+		first.Add(1)
+		start(r.name, func() error {
+			defer first.Done()
+			return r.run(told)
+		})
 	}
 	for _, l := range slices.Concat(s.listeners, s.secure) {
 		start("http "+l.Addr().String(), func() error {
@@ -64,10 +77,12 @@ func (s *Server) Run(ctx context.Context) error {
 
 	var failed error
 	select {
-	case <-ctx.Done():
+	case <-told.Done():
 	case failed = <-results:
 		started--
 	}
+	tell()
+	inTime(&first, shutdownTime)
 	s.stop()
 	late, stop := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
 	defer stop()
@@ -80,6 +95,21 @@ func (s *Server) Run(ctx context.Context) error {
 		failed = errors.Join(failed, <-results)
 	}
 	return failed
+}
+
+// inTime waits for a group, but no longer than d.
+func inTime(group *sync.WaitGroup, d time.Duration) {
+	done := make(chan struct{})
+	go func() {
+		group.Wait()
+		close(done)
+	}()
+	limit := time.NewTimer(d)
+	defer limit.Stop()
+	select {
+	case <-done:
+	case <-limit.C:
+	}
 }
 
 // Ready is closed once the doors are open.

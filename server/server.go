@@ -55,6 +55,7 @@ type Server struct {
 	board     *board // nil: there is none
 	// boardSettings is there also while the house does not run; nil: there is no board.
 	boardSettings *agent.Store
+	boardJournal  *agent.Journal
 	closing       chan struct{}
 	closeOnce     sync.Once
 	ready         chan struct{} // closed once the doors are open
@@ -70,6 +71,9 @@ type Server struct {
 type runner struct {
 	name string
 	run  func(context.Context) error
+	// first is for who is told first that the house stops, while everything else still works
+	// and clients still hear what it has to say.
+	first bool
 }
 
 // New opens the data and makes every part, but opens no door and starts nothing: that is
@@ -164,7 +168,7 @@ func (s *Server) keepers(ctx context.Context) (err error) {
 
 // runs adds a part that Run starts.
 func (s *Server) runs(name string, run func(context.Context) error) {
-	s.runners = append(s.runners, runner{name, run})
+	s.runners = append(s.runners, runner{name: name, run: run})
 }
 
 // doors makes the HTTP side.

@@ -40,6 +40,9 @@ type Config struct {
 	Network func() bool
 	// Settings are the board's; nil: DefaultSettings, which last as long as the Agent.
 	Settings *Store
+	// Journal remembers the calls that go on; nil: nothing does, and a crash leaves callers
+	// waiting.
+	Journal *Journal
 	// MaxCalls is how many calls are taken at once; 0: as many as the settings say.
 	MaxCalls int
 	// About are plain sentences on the board's devices, told to who asks for the status.
@@ -116,10 +119,11 @@ func New(c Config) *Agent {
 	}
 }
 
-// Run follows the house until ctx ends. Then it hangs up all calls and waits until their
+// Run hangs up what a crash has left, and follows the house until ctx ends. Then it hangs up all calls and waits until their
 // media has stopped.
 func (a *Agent) Run(ctx context.Context) error {
 	defer a.hangUpAll(context.WithoutCancel(ctx))
+	a.hangUpLeft(ctx)
 	a.watch(ctx)
 	for {
 		news := a.House.Wait()

@@ -15,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"porchlight/kv/kvtest"
 	"porchlight/server/matrix"
 	"porchlight/voip/call"
 )
@@ -509,4 +510,48 @@ func TestATroubledHouseIsTriedAgain(t *testing.T) {
 			t.Errorf("the board said %q", got)
 		}
 	})
+}
+
+// A house that was killed hangs up the calls that it left, with the name it had in them, when
+// it starts again; one that ended as it should leaves none.
+func TestJournal(t *testing.T) {
+	for name, killed := range map[string]bool{"killed": true, "stopped": false} {
+		t.Run(name, func(t *testing.T) {
+			db := kvtest.Open(t)
+			j := NewJournal(db)
+			key := callKey{room, "c1"}
+			if err := j.begun(t.Context(), key, "party"); err != nil {
+				t.Fatal(err)
+			}
+			if !killed {
+				j.over(key)
+			}
+			for start, want := range []string{map[bool]string{true: "hangup"}[killed], ""} {
+				h := newHouse()
+				a := New(Config{House: h, Bridge: &media{}, Self: porch, Journal: j, Log: slog.New(slog.DiscardHandler)})
+				ctx, cancel := context.WithCancel(t.Context())
+				cancel()
+				check := func(err error) {
+					t.Helper()
+					if err != nil {
+						t.Fatal(err)
+					}
+				}
+				check(db.Flush())
+				a.hangUpLeft(t.Context())
+				check(a.Run(ctx))
+				check(db.Flush())
+				h.mu.Lock()
+				for _, e := range h.sent {
+					if !strings.Contains(string(e.Content), `"party_id":"party"`) || !strings.Contains(string(e.Content), `"call_id":"c1"`) {
+						t.Errorf("%s", e.Content)
+					}
+				}
+				h.mu.Unlock()
+				if got := h.said(); got != want {
+					t.Errorf("start %d: the board says %q, want %q", start, got, want)
+				}
+			}
+		})
+	}
 }

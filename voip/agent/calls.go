@@ -24,6 +24,7 @@ type activeCall struct {
 	deaf    bool              // the peer's sound is not played
 	limit   *time.Timer       // ends the call; nil: nothing does
 	dialled []rune            // the digits that may become the door's code
+	noted   bool              // in the journal
 	over    bool
 }
 
@@ -173,6 +174,7 @@ func (a *Agent) carryOut(ctx context.Context, c *activeCall, o call.Output) {
 }
 
 func (a *Agent) send(ctx context.Context, c *activeCall, content call.Content) {
+	a.record(ctx, c, content)
 	raw, err := json.Marshal(content)
 	if err == nil {
 		err = a.House.Send(ctx, c.key.room, content.EventType(), raw)
@@ -252,6 +254,9 @@ func (a *Agent) ended(c *activeCall, o call.Ended) {
 		}
 	}
 	delete(a.calls, c.key)
+	if c.noted {
+		a.Journal.over(c.key)
+	}
 	a.mu.Lock()
 	delete(a.live, c.key)
 	a.mu.Unlock()
