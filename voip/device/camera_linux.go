@@ -240,8 +240,9 @@ func (v *v4l2) start(width, height, fps int) error {
 	return v.cam.StartStreaming()
 }
 
-// frame waits for a frame and has use take it; the bytes are valid only inside use.
-func (v *v4l2) frame(ctx context.Context, use func(data []byte) error) (time.Time, error) {
+// frame waits for a frame and has use take it; the bytes are valid only inside use. If
+// several wait since the last was taken, and newest is wanted, those before it are left out.
+func (v *v4l2) frame(ctx context.Context, newest bool, use func(data []byte) error) (time.Time, error) {
 	for stalled := 0; ; {
 		if err := ctx.Err(); err != nil {
 			return time.Time{}, err
@@ -265,6 +266,11 @@ func (v *v4l2) frame(ctx context.Context, use func(data []byte) error) (time.Tim
 		if err != nil {
 			return time.Time{}, err
 		}
+		if newest {
+			if data, index, err = v.skipOld(data, index); err != nil {
+				return time.Time{}, err
+			}
+		}
 		var useErr error
 		if len(data) > 0 {
 			useErr = use(data)
@@ -276,6 +282,24 @@ func (v *v4l2) frame(ctx context.Context, use func(data []byte) error) (time.Tim
 			return at, useErr
 		}
 	}
+}
+
+// skipOld gives frames back to the camera as long as there is a newer one.
+func (v *v4l2) skipOld(data []byte, index uint32) ([]byte, uint32, error) {
+	for range cameraBuffers {
+		newer, at, err := v.cam.GetFrame()
+		if errors.Is(err, syscall.EAGAIN) {
+			return data, index, nil
+		}
+		if err != nil {
+			return nil, 0, err
+		}
+		if err := v.cam.ReleaseFrame(index); err != nil {
+			return nil, 0, err
+		}
+		data, index = newer, at
+	}
+	return data, index, nil
 }
 
 func (v *v4l2) close() error { return v.cam.Close() }
@@ -291,7 +315,7 @@ func (v *v4l2) setBitrate(bitsPerSecond int) {
 type v264 struct{ *v4l2 }
 
 func (v v264) next(ctx context.Context) (unit []byte, at time.Time, err error) {
-	at, err = v.frame(ctx, func(data []byte) error {
+	at, err = v.frame(ctx, false, func(data []byte) error {
 		unit = slices.Clone(data)
 		return nil
 	})
@@ -304,7 +328,12 @@ type vPicture struct {
 	every time.Duration // between two pictures; what comes faster is left out
 	last  time.Time
 	pic   *image.YCbCr
+	cost  time.Duration
 }
+
+func (v *vPicture) pace(every time.Duration) { v.every = every }
+
+func (v *vPicture) spent() time.Duration { return v.cost }
 
 func (v *vPicture) next(ctx context.Context) (*image.YCbCr, time.Time, error) {
 	if v.pic == nil {
@@ -312,11 +341,13 @@ func (v *vPicture) next(ctx context.Context) (*image.YCbCr, time.Time, error) {
 	}
 	for bad := 0; ; {
 		early := false
-		at, err := v.frame(ctx, func(data []byte) error {
+		at, err := v.frame(ctx, true, func(data []byte) error {
 			// Some slack, as cameras are not that regular.
-			if early = time.Since(v.last) < v.every*3/4; early {
+			begin := time.Now()
+			if early = begin.Sub(v.last) < v.every*3/4; early {
 				return nil
 			}
+			defer func() { v.cost = time.Since(begin) }()
 			if v.format == formatMJPEG {
 				return decodeMJPEG(v.pic, data, v.width, v.height)
 			}

@@ -56,7 +56,12 @@ func (b *Board) newFeed(name string, open func(h *hub) (producer, error), hubs .
 }
 
 func (b *Board) newVP8Producer(h, raw *hub, in pictureInput) *vp8Producer {
-	return &vp8Producer{in: in, hub: h, raw: raw, bitrate: b.cfg.Bitrate, cpuUsed: b.cfg.CPUUsed, frame: time.Second / time.Duration(b.cfg.FPS)}
+	return &vp8Producer{
+		in: in, hub: h, raw: raw, bitrate: b.cfg.Bitrate, frame: time.Second / time.Duration(b.cfg.FPS), now: time.Now, log: b.cfg.Log,
+		make: func(width, height int) (pictureEncoder, error) {
+			return newVP8Encoder(width, height, b.cfg.Bitrate, b.cfg.CPUUsed)
+		},
+	}
 }
 
 // findMicrophone decides where the sound comes from.

@@ -4,14 +4,27 @@ import (
 	"context"
 	"fmt"
 	"image"
+	"log/slog"
 	"time"
 )
 
-// pictureInput is a camera that gives plain pictures. next blocks until there is
-// one, which is valid until the next call, and tells when it was taken.
+// pictureInput is a camera that gives plain pictures.
 type pictureInput interface {
+	// next blocks until there is a picture, which is valid until the next call, and tells
+	// when it was taken. Of several that wait it gives the newest.
 	next(ctx context.Context) (pic *image.YCbCr, at time.Time, err error)
+	// pace is the least time from one picture to the next.
+	pace(every time.Duration)
+	// spent is how long it took to make the last picture of what the camera gave.
+	spent() time.Duration
 	close() error
+}
+
+// pictureEncoder is vp8Encoder, or a test's.
+type pictureEncoder interface {
+	encode(pic *image.YCbCr, d time.Duration, key bool) (data []byte, isKey bool, err error)
+	setBitrate(bitsPerSecond int) error
+	close()
 }
 
 // vp8Producer codes a camera's pictures as VP8 for all viewers.
@@ -20,23 +33,31 @@ type vp8Producer struct {
 	hub     *hub
 	raw     *hub // of the pictures themselves; may be nil
 	bitrate int  // the most, in bits per second
-	cpuUsed int
-	frame   time.Duration // the time between two pictures, for the first one
+	frame   time.Duration
+	// make makes an encoder for pictures of a size. now is the clock for what they cost.
+	make func(width, height int) (pictureEncoder, error)
+	now  func() time.Time
+	log  *slog.Logger
+
+	governor      governor
+	scaler        scaler
+	enc           pictureEncoder
+	width, height int           // that enc is for
+	last          time.Time     // of the picture before
+	skipped       time.Duration // length of the pictures that the encoder left out
 }
 
 func (p *vp8Producer) run(ctx context.Context) (err error) {
-	var enc *vp8Encoder
 	defer func() {
-		if enc != nil {
-			enc.close()
+		if p.enc != nil {
+			p.enc.close()
 		}
 		if cerr := p.in.close(); err == nil {
 			err = cerr
 		}
 	}()
-	var last time.Time
-	var shown time.Time       // when a plain picture was given out last
-	var skipped time.Duration // length of the pictures that the encoder left out
+	p.governor.frame = p.frame
+	var shown time.Time // when a plain picture was given out last
 	for {
 		pic, at, err := p.in.next(ctx)
 		if ctx.Err() != nil {
@@ -50,34 +71,55 @@ func (p *vp8Producer) run(ctx context.Context) (err error) {
 			p.raw.publish(EncodedFrame{Key: true, picture: clonePicture(pic)})
 		}
 		if p.hub.empty() {
-			last, skipped = at, 0 // only plain pictures are wanted
+			p.last, p.skipped = at, 0 // only plain pictures are wanted
 			continue
 		}
-		if enc == nil {
-			// Only the picture tells how large the camera's pictures really are.
-			if enc, err = newVP8Encoder(pic.Rect.Dx(), pic.Rect.Dy(), p.bitrate, p.cpuUsed); err != nil {
-				return err
-			}
-		}
-		d := p.frame
-		if !last.IsZero() {
-			d = at.Sub(last)
-		}
-		last = at
-		if err := enc.setBitrate(max(minVideoBitrate, p.hub.sharedBitrate(p.bitrate))); err != nil {
+		begin := p.now()
+		if err := p.code(pic, at); err != nil {
 			return err
 		}
-		data, key, err := enc.encode(pic, d, p.hub.takeKeyRequest(at))
+		if p.governor.took(p.now().Sub(begin)+p.in.spent(), at) {
+			e := p.governor.effort()
+			p.in.pace(p.frame * time.Duration(e.every))
+			width, height := e.size(pic.Rect.Dx(), pic.Rect.Dy())
+			p.log.Info("the picture was fitted to what the board can do", "width", width, "height", height, "every", e.every)
+		}
+	}
+}
+
+// code hands a picture to the viewers, as large as the board can do.
+func (p *vp8Producer) code(pic *image.YCbCr, at time.Time) error {
+	// Only the picture tells how large the camera's pictures really are.
+	width, height := p.governor.effort().size(pic.Rect.Dx(), pic.Rect.Dy())
+	if p.enc == nil || width != p.width || height != p.height {
+		enc, err := p.make(width, height)
 		if err != nil {
 			return err
 		}
-		if data == nil {
-			skipped += d
-			continue
+		if p.enc != nil {
+			p.enc.close()
 		}
-		p.hub.publish(EncodedFrame{Data: data, Duration: d + skipped, Key: key})
-		skipped = 0
+		p.enc, p.width, p.height = enc, width, height
 	}
+	d := p.frame
+	if !p.last.IsZero() {
+		d = at.Sub(p.last)
+	}
+	p.last = at
+	if err := p.enc.setBitrate(max(minVideoBitrate, p.hub.sharedBitrate(p.bitrate))); err != nil {
+		return err
+	}
+	data, key, err := p.enc.encode(p.scaler.scale(pic, width, height), d, p.hub.takeKeyRequest(at))
+	if err != nil {
+		return err
+	}
+	if data == nil {
+		p.skipped += d
+		return nil
+	}
+	p.hub.publish(EncodedFrame{Data: data, Duration: d + p.skipped, Key: key})
+	p.skipped = 0
+	return nil
 }
 
 // h264Input is a camera that codes its pictures itself. next blocks until

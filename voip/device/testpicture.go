@@ -34,6 +34,10 @@ func (p *testPicture) next(ctx context.Context) (*image.YCbCr, time.Time, error)
 	}
 }
 
+func (p *testPicture) pace(every time.Duration) { p.tick.Reset(every) }
+
+func (p *testPicture) spent() time.Duration { return 0 }
+
 func (p *testPicture) close() error {
 	p.tick.Stop()
 	return nil
