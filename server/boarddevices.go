@@ -45,6 +45,9 @@ func (l *nightLamp) change(set func(*nightLamp)) {
 	}
 }
 
+// SetEcho implements agent.Devices.
+func (d boardDevices) SetEcho(how string) error { return d.Board.SetEcho(device.Echo(how)) }
+
 // SetNight implements agent.Devices.
 func (d boardDevices) SetNight(on bool) { d.lamp.change(func(l *nightLamp) { l.night = on }) }
 

@@ -165,7 +165,7 @@ func (s *senses) OpenDoor(_ context.Context, d time.Duration) error {
 	return nil
 }
 
-func (s *senses) SetDucking(bool) {}
+func (s *senses) SetEcho(string) error { return nil }
 
 func (s *senses) count(n int) {
 	s.mu.Lock()

@@ -71,8 +71,9 @@ type Devices interface {
 	TuneCamera(ctx context.Context, controls []CameraControl) error
 	// SetNight has a lamp lit while the camera runs, or not.
 	SetNight(on bool)
-	// SetDucking turns the microphone down while the loudspeaker plays, or not.
-	SetDucking(on bool)
+	// SetEcho does something against callers hearing themselves: off, duck or cancel, as the
+	// setting says. An error says that another way had to be taken.
+	SetEcho(how string) error
 }
 
 // Picture is a picture as JPEG, with its size in pixels.

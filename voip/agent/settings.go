@@ -70,7 +70,7 @@ type Settings struct {
 	KeepTime  time.Duration
 	KeepSpace int64
 
-	Ducking bool // the microphone is turned down while the loudspeaker plays
+	Echo string // what is done against callers hearing themselves: off, duck or cancel
 }
 
 // AnswerRule says how the calls of somebody are answered.
@@ -112,7 +112,7 @@ func DefaultSettings(after time.Duration) Settings {
 		AutoAnswer: []AnswerRule{{After: after, Audio: true, Video: true}}, PrivacyTone: true,
 		DoorPulse: 3 * time.Second, DoorConfirm: true,
 		AlertPause: 2 * time.Minute, SoundLevel: -40, SoundAttack: time.Second, SoundHold: 500 * time.Millisecond, SoundRelease: 2 * time.Second,
-		MotionShare: 2, FaultAlert: true, NetworkAlert: true, Ducking: true, RingLimit: 10 * time.Minute, Viewers: DefaultMaxCalls,
+		MotionShare: 2, FaultAlert: true, NetworkAlert: true, Echo: "duck", RingLimit: 10 * time.Minute, Viewers: DefaultMaxCalls,
 		AlertClip: true, ClipLength: 10 * time.Second, ClipMax: time.Minute, ClipBefore: 5 * time.Second,
 		KeepTime: 30 * 24 * time.Hour, KeepSpace: 1 << 30, Night: "auto", Lullaby: "pink", LullabyVolume: 30, LullabyFor: 30 * time.Minute, LullabyFade: 20 * time.Second,
 	}

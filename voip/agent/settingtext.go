@@ -77,7 +77,7 @@ func settings() []setting {
 		length("lullaby_for", "how long noise is played, and songs that are repeated, where nothing else is said", minLullaby, maxLullaby, func(s *Settings) *time.Duration { return &s.LullabyFor }),
 		length("lullaby_fade", "how long songs and noise take to go when their time is over", 0, 10*time.Minute, func(s *Settings) *time.Duration { return &s.LullabyFade }),
 		onOff("fault_alert", "on: tell when camera or microphone die and come back", func(s *Settings) *bool { return &s.FaultAlert }),
-		onOff("ducking", "on: the microphone is turned down while the loudspeaker plays, against echo", func(s *Settings) *bool { return &s.Ducking }),
+		{name: "echo", help: "against callers hearing themselves: duck turns the microphone down while the loudspeaker plays, cancel takes the echo out, off does nothing", parse: parseEcho, show: func(s *Settings) string { return s.Echo }},
 	}
 	tone := onOff("privacy_tone", "on: a tone is heard at the board when it answers by itself", func(s *Settings) *bool { return &s.PrivacyTone })
 	tone.words = ToneWords
@@ -206,6 +206,14 @@ func showRingMode(s *Settings) string {
 		return "turn"
 	}
 	return "all"
+}
+
+func parseEcho(s *Settings, text string) error {
+	if text != "off" && text != "duck" && text != "cancel" {
+		return fmt.Errorf("it is off, duck or cancel, not %q", text)
+	}
+	s.Echo = text
+	return nil
 }
 
 func parseAnswers(s *Settings, text string) error {

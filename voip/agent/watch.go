@@ -51,7 +51,9 @@ func (a *Agent) watch(ctx context.Context) {
 func (a *Agent) attend(ctx context.Context, s sense) {
 	for ctx.Err() == nil {
 		changed, settings := a.Settings.Changed(), a.Settings.Current()
-		a.Devices.SetDucking(settings.Ducking)
+		if err := a.Devices.SetEcho(settings.Echo); err != nil {
+			a.Log.Warn("the setting echo is not followed", "error", err)
+		}
 		if !s.wanted(settings) {
 			a.pause(ctx, changed, 0)
 			continue

@@ -19,14 +19,15 @@ type playback struct {
 	*pcm
 	path     func() string // of the device, wherever it is now
 	log      *slog.Logger
+	heard    func([]int16)
 	resample *resampler
 	queue    chan []int16
 	quit     context.CancelFunc
 	done     chan struct{} // closed when the device is closed
 }
 
-// openPlayback opens a loudspeaker, which spawn runs.
-func openPlayback(ctx context.Context, path func() string, log *slog.Logger, spawn func(context.Context, func(context.Context)) error) (player, error) {
+// openPlayback opens a loudspeaker, which spawn runs. heard is told what the card is given.
+func openPlayback(ctx context.Context, path func() string, log *slog.Logger, heard func([]int16), spawn func(context.Context, func(context.Context)) error) (player, error) {
 	d, err := openPCM(path(), true, log)
 	if err != nil {
 		return nil, err
@@ -36,6 +37,7 @@ func openPlayback(ctx context.Context, path func() string, log *slog.Logger, spa
 		pcm:      d,
 		path:     path,
 		log:      log,
+		heard:    heard,
 		resample: newResampler(soundRate, d.format.rate),
 		queue:    make(chan []int16, playbackQueue),
 		quit:     quit,
@@ -150,6 +152,7 @@ func (p *playback) feed(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case block := <-p.queue:
+			p.heard(block)
 			pcm = p.resample.process(pcm[:0], block)
 			raw = p.format.encode(raw[:0], pcm)
 		}

@@ -43,6 +43,7 @@ type Board struct {
 
 	duck  ducker
 	floor floor
+	echo  echoPath
 
 	mu       sync.Mutex
 	speaking bool   // an exclusive loudspeaker plays a caller

@@ -30,14 +30,6 @@ type ducker struct {
 	begun bool
 }
 
-// SetDucking turns the microphone down while the loudspeaker plays, or not. It has no
-// effect where nothing is played.
-func (b *Board) SetDucking(on bool) {
-	b.duck.mu.Lock()
-	defer b.duck.mu.Unlock()
-	b.duck.on = on
-}
-
 // audible says whether somebody is heard in a block.
 func audible(pcm []int16) bool {
 	var sum float64

@@ -144,7 +144,7 @@ func (b *Board) useSound(name string, open func() (soundInput, error)) {
 		if err != nil {
 			return nil, err
 		}
-		return &soundProducer{in: in, hubs: hubs, raw: raw, duck: &b.duck}, nil
+		return &soundProducer{in: in, hubs: hubs, raw: raw, duck: &b.duck, echo: &echoRemover{path: &b.echo, now: time.Now}}, nil
 	}, hubs...)
 	b.audio.raw = raw
 }
@@ -179,7 +179,8 @@ func (b *Board) useLoudspeaker(c soundCard) {
 	b.say("What callers say is played by the loudspeaker %s (%s).", c, c.name)
 	b.speaker = func(ctx context.Context) (player, error) {
 		path := func() string { return c.again(soundDir, soundProcDir).path(soundDir) }
-		return openPlayback(ctx, path, b.cfg.Log, b.spawn)
+		heard := func(pcm []int16) { b.echo.played(pcm, time.Now()) }
+		return openPlayback(ctx, path, b.cfg.Log, heard, b.spawn)
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 
 func openCapture(string, *slog.Logger) (soundInput, error) { return nil, ErrUnsupported }
 
-func openPlayback(context.Context, func() string, *slog.Logger, func(context.Context, func(context.Context)) error) (player, error) {
+func openPlayback(context.Context, func() string, *slog.Logger, func([]int16), func(context.Context, func(context.Context)) error) (player, error) {
 	return nil, ErrUnsupported
 }
 

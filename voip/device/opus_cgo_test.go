@@ -3,28 +3,9 @@
 package device
 
 import (
-	"math"
 	"slices"
 	"testing"
 )
-
-// speech is something like speech: a buzz with formants that swells and fades.
-func speech(seconds int) []int16 {
-	pcm := make([]int16, seconds*soundRate)
-	phase := 0.0
-	for i := range pcm {
-		at := float64(i) / soundRate
-		hz := 120 + 20*math.Sin(2*math.Pi*1.5*at)
-		phase += 2 * math.Pi * hz / soundRate
-		sum := 0.0
-		for k := 1.0; k*hz < 3500; k++ {
-			formant := math.Exp(-math.Pow((k*hz-600)/250, 2)) + 0.5*math.Exp(-math.Pow((k*hz-1400)/300, 2)) + 0.05
-			sum += formant * math.Sin(k*phase)
-		}
-		pcm[i] = int16(3000 * sum * math.Pow(math.Sin(math.Pi*3*at), 2))
-	}
-	return pcm
-}
 
 // What a sender says again in the next packet is used, and nearer to what was said than what
 // is made up.
@@ -39,7 +20,7 @@ func TestRecoversWhatIsSaidAgain(t *testing.T) {
 	}
 	var packets [][]byte
 	again := 0
-	for block := range slices.Chunk(speech(20), blockSamples) {
+	for block := range slices.Chunk(talk(20), blockSamples) {
 		data, err := enc.encode(block)
 		if err != nil {
 			t.Fatal(err)

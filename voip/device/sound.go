@@ -19,6 +19,7 @@ type soundProducer struct {
 	hubs []*hub
 	raw  *hub         // of the sound itself; may be nil
 	duck *ducker      // may be nil
+	echo *echoRemover // may be nil
 	opus *opusEncoder // made when first wanted
 	to8k *resampler
 
@@ -34,6 +35,9 @@ func (p *soundProducer) run(ctx context.Context) (err error) {
 		if p.opus != nil {
 			_ = p.opus.close()
 		}
+		if p.echo != nil {
+			p.echo.close()
+		}
 	}()
 	p.to8k = newResampler(soundRate, g711Rate)
 	for {
@@ -43,6 +47,11 @@ func (p *soundProducer) run(ctx context.Context) (err error) {
 		}
 		if err != nil {
 			return fmt.Errorf("device: microphone: %w", err)
+		}
+		if p.echo != nil {
+			if err := p.echo.remove(block); err != nil {
+				return err
+			}
 		}
 		if p.duck != nil {
 			p.duck.apply(block)
