@@ -166,6 +166,7 @@ func (s *senses) OpenDoor(_ context.Context, d time.Duration) error {
 }
 
 func (s *senses) SetEcho(string) error { return nil }
+func (s *senses) SetVolume(int, int)   {}
 
 func (s *senses) count(n int) {
 	s.mu.Lock()

@@ -74,6 +74,8 @@ type Devices interface {
 	// SetEcho does something against callers hearing themselves: off, duck or cancel, as the
 	// setting says. An error says that another way had to be taken.
 	SetEcho(how string) error
+	// SetVolume sets how loud callers are at the board and the board is for them, in percent.
+	SetVolume(loudspeaker, microphone int)
 }
 
 // Picture is a picture as JPEG, with its size in pixels.

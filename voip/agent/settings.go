@@ -70,6 +70,8 @@ type Settings struct {
 	KeepTime  time.Duration
 	KeepSpace int64
 
+	LoudspeakerVolume, MicrophoneVolume float64 // percent: of callers at the board, of the board for them
+
 	Echo string // what is done against callers hearing themselves: off, duck or cancel
 }
 
@@ -112,7 +114,7 @@ func DefaultSettings(after time.Duration) Settings {
 		AutoAnswer: []AnswerRule{{After: after, Audio: true, Video: true}}, PrivacyTone: true,
 		DoorPulse: 3 * time.Second, DoorConfirm: true,
 		AlertPause: 2 * time.Minute, SoundLevel: -40, SoundAttack: time.Second, SoundHold: 500 * time.Millisecond, SoundRelease: 2 * time.Second,
-		MotionShare: 2, FaultAlert: true, NetworkAlert: true, Echo: "duck", RingLimit: 10 * time.Minute, Viewers: DefaultMaxCalls,
+		MotionShare: 2, FaultAlert: true, NetworkAlert: true, Echo: "duck", LoudspeakerVolume: 100, MicrophoneVolume: 100, RingLimit: 10 * time.Minute, Viewers: DefaultMaxCalls,
 		AlertClip: true, ClipLength: 10 * time.Second, ClipMax: time.Minute, ClipBefore: 5 * time.Second,
 		KeepTime: 30 * 24 * time.Hour, KeepSpace: 1 << 30, Night: "auto", Lullaby: "pink", LullabyVolume: 30, LullabyFor: 30 * time.Minute, LullabyFade: 20 * time.Second,
 	}

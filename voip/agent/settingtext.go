@@ -77,6 +77,8 @@ func settings() []setting {
 		length("lullaby_for", "how long noise is played, and songs that are repeated, where nothing else is said", minLullaby, maxLullaby, func(s *Settings) *time.Duration { return &s.LullabyFor }),
 		length("lullaby_fade", "how long songs and noise take to go when their time is over", 0, 10*time.Minute, func(s *Settings) *time.Duration { return &s.LullabyFade }),
 		onOff("fault_alert", "on: tell when camera or microphone die and come back", func(s *Settings) *bool { return &s.FaultAlert }),
+		number("loudspeaker_volume", "how loud callers are at the board, in percent; 0: not at all", 0, 400, func(s *Settings) *float64 { return &s.LoudspeakerVolume }),
+		number("microphone_volume", "how loud the board is for callers, in percent; 0: not at all", 0, 400, func(s *Settings) *float64 { return &s.MicrophoneVolume }),
 		{name: "echo", help: "against callers hearing themselves: duck turns the microphone down while the loudspeaker plays, cancel takes the echo out, off does nothing", parse: parseEcho, show: func(s *Settings) string { return s.Echo }},
 	}
 	tone := onOff("privacy_tone", "on: a tone is heard at the board when it answers by itself", func(s *Settings) *bool { return &s.PrivacyTone })

@@ -51,6 +51,7 @@ func (a *Agent) watch(ctx context.Context) {
 func (a *Agent) attend(ctx context.Context, s sense) {
 	for ctx.Err() == nil {
 		changed, settings := a.Settings.Changed(), a.Settings.Current()
+		a.Devices.SetVolume(int(settings.LoudspeakerVolume), int(settings.MicrophoneVolume))
 		if err := a.Devices.SetEcho(settings.Echo); err != nil {
 			a.Log.Warn("the setting echo is not followed", "error", err)
 		}

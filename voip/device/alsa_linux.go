@@ -70,11 +70,13 @@ const (
 
 // ioctl numbers: direction, size, 'A', number.
 const (
+	iocRead      = 2 << 30
 	iocReadWrite = 3 << 30
 
 	ioctlHWRefine = iocReadWrite | unsafe.Sizeof(pcmHWParams{})<<16 | 'A'<<8 | 0x10
 	ioctlHWParams = iocReadWrite | unsafe.Sizeof(pcmHWParams{})<<16 | 'A'<<8 | 0x11
 	ioctlSWParams = iocReadWrite | unsafe.Sizeof(pcmSWParams{})<<16 | 'A'<<8 | 0x13
+	ioctlDelay    = iocRead | unsafe.Sizeof(uintptr(0))<<16 | 'A'<<8 | 0x21
 	ioctlPrepare  = 'A'<<8 | 0x40
 	ioctlStart    = 'A'<<8 | 0x42
 	ioctlDrop     = 'A'<<8 | 0x43
@@ -235,6 +237,14 @@ func (d *pcm) tryAny(p *pcmHWParams, interval int, values ...int) bool {
 		}
 	}
 	return false
+}
+
+// delay is how many samples of each channel are between what is written next and what is
+// heard now; false if the device does not run.
+func (d *pcm) delay() (int, bool) {
+	var frames int // as C's long
+	err := d.ioctl(ioctlDelay, unsafe.Pointer(&frames))
+	return frames, err == nil && frames >= 0
 }
 
 // restart gets the device going again after it ran dry or over, or was asleep.

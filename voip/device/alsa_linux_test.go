@@ -26,6 +26,7 @@ func TestSoundABI(t *testing.T) {
 		"SNDRV_PCM_IOCTL_HW_REFINE":       ioctlHWRefine,
 		"SNDRV_PCM_IOCTL_HW_PARAMS":       ioctlHWParams,
 		"SNDRV_PCM_IOCTL_SW_PARAMS":       ioctlSWParams,
+		"SNDRV_PCM_IOCTL_DELAY":           ioctlDelay,
 		"SNDRV_PCM_IOCTL_PREPARE":         ioctlPrepare,
 		"SNDRV_PCM_IOCTL_START":           ioctlStart,
 		"SNDRV_PCM_IOCTL_DROP":            ioctlDrop,

@@ -21,6 +21,7 @@ type playback struct {
 	log      *slog.Logger
 	heard    func([]int16)
 	resample *resampler
+	drift    drift
 	queue    chan []int16
 	quit     context.CancelFunc
 	done     chan struct{} // closed when the device is closed
@@ -127,6 +128,7 @@ func (p *playback) reopen(ctx context.Context) bool {
 			continue
 		}
 		p.pcm, p.resample = d, newResampler(soundRate, d.format.rate)
+		p.drift.reset()
 		p.forget()
 		return true
 	}
@@ -154,12 +156,23 @@ func (p *playback) feed(ctx context.Context) error {
 		case block := <-p.queue:
 			p.heard(block)
 			pcm = p.resample.process(pcm[:0], block)
-			raw = p.format.encode(raw[:0], pcm)
+			raw = p.format.encode(raw[:0], p.fit(pcm))
 		}
 		if err := p.write(ctx, raw); err != nil {
 			return err
 		}
 	}
+}
+
+// fit follows the card's clock.
+func (p *playback) fit(pcm []int16) []int16 {
+	delay, running := p.delay()
+	if !running || len(pcm) == 0 {
+		p.drift.reset()
+		return pcm
+	}
+	block := p.format.rate / 50
+	return p.drift.fit(pcm, delay+len(p.queue)*block, alsaStartBlocks*block)
 }
 
 // write gives the card one packet. If the card ran dry it starts again when

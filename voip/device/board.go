@@ -44,6 +44,8 @@ type Board struct {
 	duck  ducker
 	floor floor
 	echo  echoPath
+	// voices is that of callers at the board, own that of the board for them.
+	voices, own volume
 
 	mu       sync.Mutex
 	speaking bool   // an exclusive loudspeaker plays a caller
@@ -245,7 +247,7 @@ func (b *Board) OpenSpeaker(ctx context.Context) (Speaker, error) {
 		defer b.mu.Unlock()
 		b.speaking = false
 	})
-	s.heard = b.duck.played
+	s.heard, s.volume = b.duck.played, &b.voices
 	if err := s.begin(ctx, b.spawn); err != nil {
 		b.speaking = false
 		return nil, errors.Join(err, b.dropPlayer())

@@ -144,7 +144,7 @@ func (b *Board) useSound(name string, open func() (soundInput, error)) {
 		if err != nil {
 			return nil, err
 		}
-		return &soundProducer{in: in, hubs: hubs, raw: raw, duck: &b.duck, echo: &echoRemover{path: &b.echo, now: time.Now}}, nil
+		return &soundProducer{in: in, hubs: hubs, raw: raw, duck: &b.duck, gain: &b.own, echo: &echoRemover{path: &b.echo, now: time.Now}}, nil
 	}, hubs...)
 	b.audio.raw = raw
 }

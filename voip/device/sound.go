@@ -20,6 +20,7 @@ type soundProducer struct {
 	raw  *hub         // of the sound itself; may be nil
 	duck *ducker      // may be nil
 	echo *echoRemover // may be nil
+	gain *volume      // for listeners; may be nil
 	opus *opusEncoder // made when first wanted
 	to8k *resampler
 
@@ -58,6 +59,9 @@ func (p *soundProducer) run(ctx context.Context) (err error) {
 		}
 		if p.raw != nil && !p.raw.empty() {
 			p.raw.publish(EncodedFrame{Data: packSound(block), Duration: PacketDuration, Key: true})
+		}
+		if p.gain != nil {
+			p.gain.apply(block)
 		}
 		// Also when nobody wants it: the filter must not skip a part of the sound.
 		p.narrow = p.to8k.process(p.narrow[:0], block)

@@ -196,6 +196,15 @@ func TestSoundCards(t *testing.T) {
 			t.Errorf("%q is %v, %v; not %q", name, c, err, want)
 		}
 	}
+	// A card that comes back has its name still.
+	was := soundCard{card: 7, playback: true, name: "Device"}
+	if now := was.again(dev, proc); now.card != 2 || now.path("/") != "/pcmC2D0p" {
+		t.Errorf("the card that was 7 is found at %s", now)
+	}
+	gone := soundCard{card: 7, playback: true, name: "Gone"}
+	if now := gone.again(dev, proc); now != gone {
+		t.Errorf("a card that is gone is found at %s", now)
+	}
 }
 
 func TestPCMFormat(t *testing.T) {
@@ -255,6 +264,31 @@ func TestSpeakerPlays(t *testing.T) {
 	first, again := s.Close(), s.Close()
 	if first != nil || again != nil || !p.closed || closed != 1 {
 		t.Error("Close", p.closed, closed)
+	}
+}
+
+func TestVolume(t *testing.T) {
+	var v volume
+	for _, tc := range []struct{ percent, want int }{{100, 10000}, {50, 5000}, {0, 0}, {200, 20000}, {400, math.MaxInt16}, {-5, 0}, {9999, math.MaxInt16}} {
+		v.set(tc.percent)
+		block := []int16{10000, -10000}
+		v.apply(block)
+		if int(block[0]) != tc.want || int(block[1]) > -tc.want || int(block[1]) < -tc.want-1 {
+			t.Errorf("at %d %%: %v", tc.percent, block)
+		}
+	}
+	// A caller is heard at the board as loud as it was set, and measured as loud as they are.
+	p := &fakePlayer{room: 1000}
+	s := newEar(p)
+	s.volume = &v
+	v.set(10)
+	for _, packet := range coded(t, PCMA, 440, 30) {
+		if err := s.hear(PCMA, packet); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if played, heard := levelOf(p.blocks[20]), s.Meter().Level; math.Abs(played+40) > 0.5 || math.Abs(heard+20) > 0.5 {
+		t.Errorf("played at %.1f dBFS, measured at %.1f", played, heard)
 	}
 }
 

@@ -24,6 +24,7 @@ type speaker struct {
 	player player
 	done   func()            // told once when the speaker is closed
 	heard  func(pcm []int16) // told what is played; may be nil
+	volume *volume           // may be nil
 	quit   context.CancelFunc
 	ended  chan struct{} // closed when run has ended; nil if it was never begun
 
@@ -93,6 +94,9 @@ func (s *speaker) tick(at time.Time) {
 	// Only tick changes block.
 	if s.player == nil {
 		return
+	}
+	if s.volume != nil {
+		s.volume.apply(block)
 	}
 	if s.heard != nil {
 		s.heard(block)
