@@ -5,6 +5,8 @@ import (
 
 	"github.com/pion/ice/v4"
 	"github.com/pion/interceptor"
+	"github.com/pion/interceptor/pkg/nack"
+	"github.com/pion/interceptor/pkg/twcc"
 	"github.com/pion/sdp/v3"
 	"github.com/pion/webrtc/v4"
 )
@@ -50,8 +52,13 @@ func newAPI(cfg Config, p *ports, e *estimators) (*webrtc.API, error) {
 	for _, configure := range []func(*webrtc.MediaEngine, *interceptor.Registry) error{
 		func(_ *webrtc.MediaEngine, r *interceptor.Registry) error { return e.configure(r) },
 		webrtc.ConfigureTWCCHeaderExtensionSender,
-		webrtc.ConfigureNack,
-		webrtc.ConfigureTWCCSender,
+		func(m *webrtc.MediaEngine, r *interceptor.Registry) error {
+			return webrtc.ConfigureNackWithOptions(m, r,
+				[]nack.GeneratorOption{nack.WithGeneratorLoggerFactory(p.factory)}, nack.WithResponderLoggerFactory(p.factory))
+		},
+		func(m *webrtc.MediaEngine, r *interceptor.Registry) error {
+			return webrtc.ConfigureTWCCSenderWithOptions(m, r, twcc.WithLoggerFactory(p.factory))
+		},
 		func(_ *webrtc.MediaEngine, r *interceptor.Registry) error { return webrtc.ConfigureRTCPReports(r) },
 	} {
 		if err := configure(&media, &registry); err != nil {
