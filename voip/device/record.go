@@ -43,7 +43,9 @@ func (b *Board) filmVideo() VideoCodec {
 
 // Remember keeps the last moments of the picture, of the sound or of both until ctx ends
 // or a device fails, and returns why. What Record makes in the meantime begins with them.
-// Both devices run all the while. One that is not there is left out.
+// Both devices run all the while. One that is not there is left out, and so is a camera
+// that gives no plain pictures: nobody could look for motion in it, so that it would run
+// for this alone.
 func (b *Board) Remember(ctx context.Context, video, audio bool, keep time.Duration) error {
 	keep = min(keep, MaxRemember)
 	ctx, cancel := context.WithCancel(ctx)
@@ -52,7 +54,7 @@ func (b *Board) Remember(ctx context.Context, video, audio bool, keep time.Durat
 	defer cancel()
 	ended := make(chan error, 2)
 	b.remember(func(m *memory) { m.keep = keep })
-	if codec := b.filmVideo(); video && codec != "" {
+	if codec := b.filmVideo(); video && codec != "" && b.video.raw != nil {
 		s, err := b.OpenVideo(ctx, codec)
 		if err != nil {
 			return err

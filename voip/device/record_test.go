@@ -137,6 +137,17 @@ func TestRemember(t *testing.T) {
 	}
 }
 
+// TestRememberWithoutMotion: a camera in whose picture nobody can look for motion stays off.
+func TestRememberWithoutMotion(t *testing.T) {
+	b := testBoard(t)
+	b.video.raw = nil
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	if err := b.Remember(ctx, true, false, time.Second); !errors.Is(err, context.DeadlineExceeded) || b.memory.video != nil || b.video.active() != "" {
+		t.Errorf("the camera runs for the memory alone: %v", err)
+	}
+}
+
 func TestRecordRefuses(t *testing.T) {
 	ctx := within(t, 20*time.Second)
 	b := run(t, Config{Camera: None, Microphone: None, Loudspeaker: None})
