@@ -88,12 +88,14 @@ func (f *feed) join(ctx context.Context, codec string) (*viewer, error) {
 	if f.running != nil && f.exclusive && f.running.codec != h.mode {
 		return nil, fmt.Errorf("%w: the %s gives %s to another viewer", ErrBusy, f.name, f.running.codec)
 	}
+	v := h.add(f.leave) // before the device gives its first frame, which is a key frame
 	if f.running == nil {
 		if err := f.start(ctx, h); err != nil {
+			h.remove(v, err)
 			return nil, err
 		}
 	}
-	return h.add(f.leave), nil
+	return v, nil
 }
 
 // start opens the device and has it run. mu is held.
@@ -109,27 +111,31 @@ func (f *feed) start(ctx context.Context, h *hub) error {
 		defer stop()
 		f.end(r, p.run(runCtx))
 	}
+	f.tell(1) // before it can end
 	if err := f.spawn(ctx, job); err != nil {
 		cancel()
 		_ = p.run(runCtx) // it ends at once and closes the device
+		f.tell(-1)
 		return err
 	}
 	f.running = r
-	if f.live != nil {
-		f.live(1)
-	}
 	return nil
+}
+
+// tell tells of a start or an end.
+func (f *feed) tell(change int) {
+	if f.live != nil {
+		f.live(change)
+	}
 }
 
 // end is called when the device has been closed. Viewers that are left get the reason.
 func (f *feed) end(r *feedRun, err error) {
 	r.cancel()
+	f.tell(-1) // before it can be started again
 	close(r.done)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.live != nil {
-		f.live(-1)
-	}
 	if f.running != r {
 		return
 	}
