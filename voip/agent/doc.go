@@ -4,8 +4,8 @@
 //
 // It speaks with the homeserver through the small interface House, in process, with the
 // media of calls through Bridge, and with camera, microphone and pins through Devices and
-// Door; it knows neither HTTP nor pion. Its only rows are the board's settings (Store)
-// and the calls that go on (Journal).
+// Door; it knows neither HTTP nor pion. Its rows are the board's settings and songs, what
+// it uploaded (Store), and the calls that go on (Journal).
 //
 // One goroutine, Run's, owns all calls and the ring. Timers, sessions and slow work report
 // to it over channels. Nothing that a room says can make it wait or fail: what is no good
