@@ -106,8 +106,8 @@ var house = map[string]room{
 	"server":            {ours: []string{"*"}},
 	"server/servertest": {ours: []string{"*"}, outside: []string{"github.com/santhosh-tekuri/jsonschema/v6"}, tests: []string{"gopkg.in/yaml.v3"}},
 	"server/bench":      {tests: join(ground, "server", "server/rooms", "go.etcd.io/bbolt")}, // orders; a bare commit to compare with
-	// To ask for the house's name; to compare rules; to be a second board.
-	"server/e2e":     {tests: join(ground, "golang.org/x/net/dns/dnsmessage", "server/pushrule", "voip/agent", "voip/bridge", "voip/call", "voip/device")},
+	// To ask for the house's name; to listen as the ntfy app; to compare rules; to be a second board.
+	"server/e2e":     {tests: join(ground, "golang.org/x/net/dns/dnsmessage", "github.com/coder/websocket", "server/pushrule", "voip/agent", "voip/bridge", "voip/call", "voip/device")},
 	"cmd/porchlight": {ours: join(ground, "server"), outside: []string{"github.com/alecthomas/kong", "golang.org/x/term"}},
 
 	"server/devices": {tests: join(pion, "github.com/pion/opus", "voip/device")}, // a peer that calls the board

@@ -30,36 +30,10 @@ var fingerprint = regexp.MustCompile(`fingerprint ([0-9A-F:]{95})`)
 // TestOffline has a browser that trusts the house's authority call the board over HTTPS,
 // by its name in the network, with a microphone and no way out; then by the relay alone.
 func TestOffline(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("network namespaces are root's")
+	if _, err := exec.LookPath("certutil"); err != nil {
+		t.Skip("certutil is not installed")
 	}
-	for _, tool := range []string{"ip", "certutil"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			t.Skipf("%s is not installed", tool)
-		}
-	}
-	const space = "porchlight-e2e"
-	within := []string{"ip", "netns", "exec", space}
-	for _, line := range []string{
-		"ip netns add " + space,
-		"ip -n " + space + " link set lo up",
-		"ip -n " + space + " link add house type veth peer name phone",
-		"ip -n " + space + " addr add " + offlineAddress + "/24 dev house",
-		"ip -n " + space + " link set house up",
-		"ip -n " + space + " link set phone up",
-	} {
-		command := strings.Fields(line)
-		if out, err := exec.Command(command[0], command[1:]...).CombinedOutput(); err != nil {
-			t.Skipf("%s: %v: %s", line, err, out)
-		}
-		if command[2] == "add" {
-			t.Cleanup(func() {
-				if out, err := exec.Command("ip", "netns", "del", space).CombinedOutput(); err != nil {
-					t.Errorf("deleting the namespace: %v: %s", err, out)
-				}
-			})
-		}
-	}
+	within := withoutWayOut(t)
 	p := newPorchAt(t, within, "--listen", ":8008", "--listen-https", ":8443", "--turn", "on",
 		"--local-name", strings.TrimSuffix(offlineName, ".local"))
 	p.waitForLog(fingerprint)
@@ -87,6 +61,40 @@ func TestOffline(t *testing.T) {
 	t.Setenv("HOME", home)
 	given["shots"] = shotsFolder(t)
 	run(t, given, append(within, "node", "offline.mjs")...)
+}
+
+// withoutWayOut makes a network namespace with an address and no route until the end of the
+// test, and gives what a command in it stands behind.
+func withoutWayOut(t *testing.T) []string {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("network namespaces are root's")
+	}
+	if _, err := exec.LookPath("ip"); err != nil {
+		t.Skip("ip is not installed")
+	}
+	const space = "porchlight-e2e"
+	for _, line := range []string{
+		"ip netns add " + space,
+		"ip -n " + space + " link set lo up",
+		"ip -n " + space + " link add house type veth peer name phone",
+		"ip -n " + space + " addr add " + offlineAddress + "/24 dev house",
+		"ip -n " + space + " link set house up",
+		"ip -n " + space + " link set phone up",
+	} {
+		command := strings.Fields(line)
+		if out, err := exec.Command(command[0], command[1:]...).CombinedOutput(); err != nil {
+			t.Skipf("%s: %v: %s", line, err, out)
+		}
+		if command[2] == "add" {
+			t.Cleanup(func() {
+				if out, err := exec.Command("ip", "netns", "del", space).CombinedOutput(); err != nil {
+					t.Errorf("deleting the namespace: %v: %s", err, out)
+				}
+			})
+		}
+	}
+	return []string{"ip", "netns", "exec", space}
 }
 
 // resolve asks for a name by multicast DNS as a simple program does, and gives its address.

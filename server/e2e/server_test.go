@@ -59,6 +59,13 @@ func TestMain(m *testing.M) {
 			}
 			return 0
 		}
+		if given := os.Getenv(phoneGiven); given != "" {
+			if err := runPhone(given); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				return 1
+			}
+			return 0
+		}
 		binary = os.Getenv("PORCHLIGHT_BIN")
 		if binary == "" {
 			folder, err := os.MkdirTemp("", "porchlight-e2e")
