@@ -28,7 +28,8 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request) bool {
 // authentication).
 func secretOf(r *http.Request) (secret string, there bool) {
 	head := r.Header.Get("Authorization")
-	if auth := r.URL.Query().Get("auth"); head == "" && auth != "" {
+	auth := r.URL.Query().Get("auth")
+	if head == "" && auth != "" {
 		plain, err := base64.RawURLEncoding.DecodeString(strings.NewReplacer("+", "-", "/", "_", "=", "").Replace(auth))
 		if err != nil {
 			return "", true // something was brought, and it is no good
@@ -36,7 +37,7 @@ func secretOf(r *http.Request) (secret string, there bool) {
 		head = string(plain)
 	}
 	if head == "" {
-		return "", false
+		return "", auth != ""
 	}
 	scheme, rest, _ := strings.Cut(head, " ")
 	if strings.EqualFold(scheme, "Bearer") {
