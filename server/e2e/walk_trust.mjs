@@ -67,6 +67,7 @@ await scenario(async (browser) => {
     const counts = await restored.step(async ({ client, secrets, cryptoApi, until }, recovery) => {
         secrets.key = cryptoApi.decodeRecoveryKey(recovery);
         const crypto = client.getCrypto();
+        await crypto.userHasCrossSigningKeys(client.getUserId(), true);
         await crypto.bootstrapCrossSigning({});
         await crypto.loadSessionBackupPrivateKeyFromSecretStorage();
         await crypto.checkKeyBackupAndEnable();
