@@ -1,6 +1,7 @@
 package appservice_test
 
 import (
+	"crypto/ed25519"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"sync"
 	"testing"
 
+	"porchlight/server/matrix"
 	"porchlight/server/servertest"
 )
 
@@ -258,10 +260,19 @@ func TestMessagesToDevices(t *testing.T) {
 	alice := s.User("alice")
 	as(t, s, ghost, "PUT", "v3/devices/GHOST", `{"display_name":"the bridge"}`)
 	const device = "&device_id=GHOST"
+	private := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
+	signed := func(raw string) string {
+		out, err := matrix.SignJSON([]byte(raw), ghost, "ed25519:GHOST", private)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(out)
+	}
+	public := matrix.EncodeBase64(private.Public().(ed25519.PublicKey))
 	as(t, s, ghost, "POST", "v3/keys/upload?x="+device, `{
-		"device_keys":{"user_id":"`+ghost+`","device_id":"GHOST","algorithms":["m.olm.v1.curve25519-aes-sha2"],"keys":{"ed25519:GHOST":"x"},"signatures":{"`+ghost+`":{"ed25519:GHOST":"y"}}},
-		"one_time_keys":{"signed_curve25519:A":{"key":"a","signatures":{"`+ghost+`":{"ed25519:GHOST":"y"}}},"signed_curve25519:B":{"key":"b","signatures":{"`+ghost+`":{"ed25519:GHOST":"y"}}}},
-		"fallback_keys":{"signed_curve25519:F":{"key":"f","fallback":true,"signatures":{"`+ghost+`":{"ed25519:GHOST":"y"}}}}}`)
+		"device_keys":`+signed(`{"user_id":"`+ghost+`","device_id":"GHOST","algorithms":["m.olm.v1.curve25519-aes-sha2"],"keys":{"ed25519:GHOST":"`+public+`"}}`)+`,
+		"one_time_keys":{"signed_curve25519:A":`+signed(`{"key":"a"}`)+`,"signed_curve25519:B":`+signed(`{"key":"b"}`)+`},
+		"fallback_keys":{"signed_curve25519:F":`+signed(`{"key":"f","fallback":true}`)+`}}`)
 	alice.Must("POST", "v3/keys/claim", `{"one_time_keys":{"`+ghost+`":{"GHOST":"signed_curve25519"}}}`, nil)
 	alice.Must("PUT", "v3/sendToDevice/m.room.encrypted/1", `{"messages":{"`+ghost+`":{"*":{"ciphertext":"for the bridge"}},"@alice:house.test":{"*":{"ciphertext":"not for it"}}}}`, nil)
 	b.until(t, "the message and the counts", func(all []told) bool {
