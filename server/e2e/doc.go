@@ -7,4 +7,6 @@
 // people do in their clients day by day), nio_*.py are matrix-nio, bot.mjs is a bot and
 // bridge.cjs a bridge of matrix-bot-sdk, bridge_encrypted.mjs one with the crypto library
 // of matrix-rust-sdk. A failed script's output is the test's output.
+// Networks that are torn or divided are made of network namespaces, which takes root;
+// without it those tests are skipped.
 package e2e

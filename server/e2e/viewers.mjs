@@ -82,6 +82,6 @@ async function load() {
         return Number(fields[11]) + Number(fields[12]); // user and system, in hundredths of a second
     };
     const [before, began] = [ticks(), Date.now()];
-    await new Promise((resolve) => setTimeout(resolve, 3000));
+    await new Promise((resolve) => setTimeout(resolve, 2000));
     return ((ticks() - before) * 1000) / (Date.now() - began);
 }
