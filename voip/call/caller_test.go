@@ -157,6 +157,7 @@ func TestSentContent(t *testing.T) {
 				`[{"candidate":"candidate:1","sdpMid":"0","sdpMLineIndex":0},{"candidate":""}]}`},
 		{&SelectAnswer{common, "hers"}, `{"call_id":"c1","party_id":"ours","version":"1","selected_party_id":"hers"}`},
 		{&Reject{Common: common}, `{"call_id":"c1","party_id":"ours","version":"1"}`},
+		{&Reject{Common: common, Reason: UserBusy}, `{"call_id":"c1","party_id":"ours","version":"1","reason":"user_busy"}`},
 		{&Hangup{common, UserHangup}, `{"call_id":"c1","party_id":"ours","version":"1","reason":"user_hangup"}`},
 		{&Negotiate{Common: common, Lifetime: 1, Description: Description{"answer", "v=0"}},
 			`{"call_id":"c1","party_id":"ours","version":"1","lifetime":1,"description":{"type":"answer","sdp":"v=0"}}`},
