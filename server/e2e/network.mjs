@@ -119,11 +119,14 @@ async function tornPage() {
         await moveTo("10.83.0.3/24", "10.83.0.2/24");
         await sleep(200);
         await goesOn();
+        // This may well be in the middle of looking for a path from the other address.
+        await moveTo("10.83.0.2/24", "10.83.0.3/24");
+        await sleep(200);
+        await goesOn();
         assert.equal((await boardCall()).call_id, id);
-        say(`the page, moved to another address: the picture is back after ${Date.now() - began} ms`);
+        say(`the page, moved to another address and back: the picture is back after ${Date.now() - began} ms`);
         await page.getByRole("button", { name: "Hang up" }).click();
         await eventually(boardIsIdle);
-        await moveTo("10.83.0.2/24", "10.83.0.3/24");
     });
 }
 

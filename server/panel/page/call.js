@@ -11,8 +11,11 @@ const gatherWait = 200;
 const batchWait = { invite: 2000, answer: 500 };
 /** How long a connection may take to come up after the answer, in milliseconds. */
 const connectWait = 30_000;
-/** How long a broken connection may mend itself, in milliseconds, before a new path is looked for and before it is given up. */
-const mendWait = { restart: 3000, giveUp: 25_000 };
+/**
+ * How long a broken connection may mend itself, in milliseconds, before a new path is looked for, before that is done once
+ * more, and before it is given up.
+ */
+const mendWait = { restart: 3000, again: 5000, giveUp: 25_000 };
 
 const stableMetadata = "sdp_stream_metadata";
 const olderMetadata = "org.matrix.msc3077.sdp_stream_metadata"; // what matrix-js-sdk before version 42 reads
@@ -311,6 +314,9 @@ export class Call extends EventTarget {
             console.warn("no new path can be looked for:", error);
         }
         this.#offering = false;
+        // The network may have changed once more in the meantime, and the browser says nothing of a path that never came up.
+        clearTimeout(this.#restart);
+        if (this.state === "mending") this.#restart = setTimeout(() => this.#restartIce(), mendWait.again);
     }
 
     async #negotiated(content) {
