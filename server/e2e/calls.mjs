@@ -6,6 +6,7 @@ import { eventually, given, logIn, say, scenario } from "./browser.mjs";
 
 const { board, videoCodec, seconds } = given;
 const SETTING = "local.porchlight.board";
+const table = []; // of figures: {figure, reached, reference}
 let alice, room; // the owner's client, and her room with the board
 
 await scenario(async (browser) => {
@@ -17,14 +18,17 @@ await scenario(async (browser) => {
     await videoCallOut();
     await voiceCallOut();
     await videoCallIn();
-    if (seconds) await figures();
     if (!given.short) {
         await voiceAnswer();
         await rejected();
         await missed();
         await givenUp();
-        await left();
     }
+    await figures();
+    await mouthToEar(); // the microphone beeps no more from here on
+    say(`${videoCodec}, times in ms; the references were measured on a quiet machine`);
+    for (const { figure, reached, reference } of table) say(`  ${figure.padEnd(44)} ${reached.padEnd(24)} ${reference}`);
+    if (!given.short) await left();
 });
 
 /** The browser calls with pictures; hold, mute, digits and an ICE restart; it hangs up. */
@@ -162,7 +166,9 @@ async function left() {
 async function connected(what) {
     const { state, states, problems } = await alice.waitForCall(["connected", "ended"]);
     assert.equal(state, "connected", JSON.stringify({ states, problems }));
-    say(`${what}: connected after ${states.find((s) => s.state === "connected").ms} ms`);
+    const { ms } = states.find((s) => s.state === "connected");
+    say(`${what}: connected after ${ms} ms`);
+    note(what.startsWith("out") ? "invite placed → connected" : "answered → connected", ms, "42–175");
     await eventually(async () => assert.equal((await boardCall()).phase, "active"));
 }
 
@@ -172,6 +178,7 @@ async function stands(what) {
     await pictureMoves();
     const { firstFrame, feeds, canDial } = await alice.callInfo();
     say(`${what}: the first picture after ${firstFrame} ms`);
+    note(`${what === "out" ? "invite placed" : "answered"} → first picture`, firstFrame, videoCodec === "VP8" ? "84–491" : "250–950");
     assert.deepEqual(feeds, [{ purpose: "m.usermedia", audioMuted: false, videoMuted: false }], "the board's stream is not described");
     assert.ok(canDial, "the board does not say that it hears digits");
     const path = await alice.path();
@@ -254,6 +261,31 @@ async function over({ by, reason }) {
     say(`over: ${by === "local" ? "by the browser" : "by the board"}${reason ? `, ${reason}` : ""}`);
 }
 
+function note(figure, ms, reference) {
+    const row = table.find((row) => row.figure === figure);
+    if (row) row.reached += `, ${ms}`;
+    else table.push({ figure, reached: String(ms), reference });
+}
+
+/** How long a sound takes from Chromium's microphone to what the board's loudspeaker is given. */
+async function mouthToEar() {
+    await alice.quietMicrophone();
+    await alice.placeCall(room, { video: false });
+    await connected("out, voice only");
+    const heard = async () => (await boardCall()).media.heard_level_dbfs;
+    const took = [];
+    for (let i = 0; i < 5; i++) {
+        await eventually(async () => assert.ok((await heard()) < -60, "the board hears something though nobody clicks"));
+        const began = await alice.clickNow();
+        while ((await heard()) < -35) assert.ok(Date.now() < began + 2000, "the click was not heard");
+        took.push(Date.now() - began);
+    }
+    took.sort((a, b) => a - b);
+    note("click in the browser → the board's loudspeaker", `${took[2]} (${took[0]}–${took[4]})`, "");
+    await alice.hangUp();
+    await over({ by: "local", reason: "user_hangup" });
+}
+
 /** How old pictures are when they are shown. */
 async function figures() {
     await alice.placeCall(room);
@@ -264,7 +296,7 @@ async function figures() {
     const at = (share) => lags[Math.floor(share * (lags.length - 1))];
     assert.ok(lags.length > seconds, `only ${lags.length} pictures could be read, ${unread} could not`);
     assert.ok(at(0.5) > -50 && at(0.5) < 2000, `pictures are ${at(0.5)} ms old`);
-    say(`pictures are ${at(0.5)} ms old at p50, ${at(0.95)} ms at p95 (${lags.length} of them)`);
+    note("picture → canvas, p50 / p95", `${at(0.5)} / ${at(0.95)} (${lags.length} pictures)`, videoCodec === "VP8" ? "27" : "46");
     await alice.hangUp();
     await over({ by: "local", reason: "user_hangup" });
 }
