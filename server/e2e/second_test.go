@@ -18,7 +18,7 @@ import (
 
 	"porchlight/server/matrix"
 	"porchlight/voip/agent"
-	"porchlight/voip/bridge"
+	media "porchlight/voip/bridge"
 	"porchlight/voip/call"
 	"porchlight/voip/device"
 )
@@ -48,7 +48,7 @@ func secondBoard(url string) error {
 	if err != nil {
 		return err
 	}
-	calls, err := bridge.New(bridge.Config{Media: devices})
+	calls, err := media.New(media.Config{Media: devices})
 	if err != nil {
 		return err
 	}
@@ -373,7 +373,7 @@ func (h *distantHouse) Event(context.Context, matrix.RoomID, matrix.EventID) (ag
 }
 
 // distantBridge shows voip/bridge to the agent, as the server does.
-type distantBridge struct{ bridge *bridge.Bridge }
+type distantBridge struct{ bridge *media.Bridge }
 
 func (b distantBridge) Open(ctx context.Context) (agent.Session, error) {
 	s, err := b.bridge.Open(ctx)
@@ -391,7 +391,7 @@ func (b distantBridge) Open(ctx context.Context) (agent.Session, error) {
 }
 
 type distantSession struct {
-	*bridge.Session
+	*media.Session
 	reports chan agent.Report
 }
 
