@@ -4,6 +4,7 @@ package clientapi
 // under its name, and ask GET dehydrated_device whether they are there.
 
 import (
+	"cmp"
 	"encoding/json"
 
 	"porchlight/kv"
@@ -70,7 +71,7 @@ type postDehydratedDeviceEventsIn struct {
 
 type dehydratedDeviceEventsOut struct {
 	Events    []json.RawMessage `json:"events"`
-	NextBatch string            `json:"next_batch"`
+	NextBatch string            `json:"next_batch,omitempty"`
 }
 
 // postDehydratedDeviceEvents: spec: MSC3814, POST dehydrated_device/{device_id}/events.
@@ -80,12 +81,18 @@ func (a *API) postDehydratedDeviceEvents(c *web.Call, tx *kv.ReadTx, in postDehy
 
 type getDehydratedDeviceEventsIn struct {
 	deviceIn
-	NextBatch string `query:"next_batch"`
+	From      string `query:"from"`
+	NextBatch string `query:"next_batch"` // the name that "from" has in the answer, and had in earlier revisions
 }
 
-// getDehydratedDeviceEvents is the same as later revisions of MSC3814 ask it.
+// getDehydratedDeviceEvents is the same as later revisions of MSC3814 ask it. The last
+// page has no token: matrix-js-sdk goes on for as long as it gets one.
 func (a *API) getDehydratedDeviceEvents(c *web.Call, tx *kv.ReadTx, in getDehydratedDeviceEventsIn) (dehydratedDeviceEventsOut, error) {
-	return a.dehydratedEvents(c, tx, in.Device, in.NextBatch)
+	out, err := a.dehydratedEvents(c, tx, in.Device, cmp.Or(in.From, in.NextBatch))
+	if len(out.Events) == 0 {
+		out.NextBatch = ""
+	}
+	return out, err
 }
 
 func (a *API) dehydratedEvents(c *web.Call, tx *kv.ReadTx, device matrix.DeviceID, token string) (dehydratedDeviceEventsOut, error) {
