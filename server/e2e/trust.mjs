@@ -2,9 +2,9 @@
 import assert from "node:assert/strict";
 import { given } from "./browser.mjs";
 
-/** Makes cross-signing keys, secret storage and a key backup; gives the recovery key as it is shown to the user. */
-export async function setUpTrust(client, name) {
-    const made = await client.step(async ({ client, secrets }, user, password) => {
+/** Makes cross-signing keys, secret storage and, if wanted, a key backup; gives the recovery key as it is shown to the user. */
+export async function setUpTrust(client, name, { backup = true } = {}) {
+    const made = await client.step(async ({ client, secrets }, user, password, backup) => {
         const crypto = client.getCrypto();
         let asked = 0;
         await crypto.bootstrapCrossSigning({
@@ -15,7 +15,7 @@ export async function setUpTrust(client, name) {
         });
         const key = await crypto.createRecoveryKeyFromPassphrase();
         secrets.key = key.privateKey;
-        await crypto.bootstrapSecretStorage({ createSecretStorageKey: async () => key, setupNewKeyBackup: true });
+        await crypto.bootstrapSecretStorage({ createSecretStorageKey: async () => key, setupNewKeyBackup: backup });
         return {
             asked,
             recovery: key.encodedPrivateKey,
@@ -23,11 +23,11 @@ export async function setUpTrust(client, name) {
             storage: await crypto.isSecretStorageReady(),
             backup: await crypto.getActiveSessionBackupVersion(),
         };
-    }, given.users[name].id, given.users[name].password);
+    }, given.users[name].id, given.users[name].password, backup);
     assert.equal(made.asked, 1);
     assert.equal(made.crossSigning, true, "cross-signing is not ready");
     assert.equal(made.storage, true, "secret storage is not ready");
-    assert.ok(made.backup, "there is no key backup");
+    assert.equal(made.backup !== null, backup, "there is a key backup if it was wanted");
     return made.recovery;
 }
 

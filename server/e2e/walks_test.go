@@ -27,6 +27,7 @@ func TestWalks(t *testing.T) {
 		{script: "walk_rooms.mjs"},
 		{script: "walk_people.mjs"},
 		{script: "walk_nio.mjs"},
+		{script: "walk_dehydrated.mjs"},
 		{script: "walk_start.mjs", flags: []string{"--guests", "on", "--access-token-life", tokenLife.String()}},
 	} {
 		t.Run(walk.script, func(t *testing.T) {
