@@ -42,7 +42,7 @@ func TestRealBoard(t *testing.T) {
 	t.Logf("memory: %.1f MiB resident when idle, %.1f MiB of it the program's own", resident, own)
 
 	b := &bench{house: h, client: c, pins: pins}
-	c.set("ducking", "off") // so that both sides are heard at their full level
+	c.set("echo", "off") // so that both sides are heard at their full level
 	for _, step := range []struct {
 		name string
 		do   func(*testing.T, *bench)
