@@ -26,6 +26,7 @@ const lookBack = 2 * time.Minute
 // boardHouse shows the homeserver to the agent.
 type boardHouse struct {
 	s     *Server
+	start changes.Position // where the log ended before anybody could ask the house for anything
 	begun bool
 	pos   changes.Position // read up to here
 }
@@ -61,7 +62,7 @@ func (h *boardHouse) Read(ctx context.Context) ([]agent.Event, error) {
 }
 
 // first is what a board that has just started needs to know: invitations that wait for
-// it, and calls that may still be going on.
+// it, calls that may still be going on, and all that came since the house started.
 func (h *boardHouse) first(tx *kv.ReadTx) (events []agent.Event, last changes.Position) {
 	last = h.s.Changes.Last(tx)
 	for p, c := range h.s.Changes.Before(tx, last) {
@@ -72,14 +73,14 @@ func (h *boardHouse) first(tx *kv.ReadTx) (events []agent.Event, last changes.Po
 		if found && h.s.Config.Now().UnixMilli()-full.TS > lookBack.Milliseconds() {
 			break
 		}
-		if e, ok := h.event(tx, p, c); ok && call.Known(e.Type) {
+		if e, ok := h.event(tx, p, c); ok && (p > h.start || call.Known(e.Type)) {
 			events = append(events, e)
 		}
 	}
 	slices.Reverse(events)
 	self := h.s.BoardUser()
 	for room, m := range h.s.Rooms.Memberships(tx, self) {
-		if m.State != "invite" {
+		if m.State != "invite" || m.Position > h.start {
 			continue
 		}
 		if e, ok := h.event(tx, m.Position, changes.Change{Kind: changes.Event, Room: room}); ok {
