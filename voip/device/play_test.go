@@ -186,12 +186,15 @@ func TestPlayGivesWay(t *testing.T) {
 			t.Errorf("beside a voice %d packets of song and %d of voice are heard", songs, voices)
 		}
 		time.Sleep(200 * time.Millisecond) // what had not been played yet is heard, and fades
+		synctest.Wait()
 		before := len(p.pcm)
 		time.Sleep(floorHold - 300*time.Millisecond)
+		synctest.Wait()
 		if slices.ContainsFunc(p.pcm[before:], func(x int16) bool { return x != 0 }) {
 			t.Error("it goes on too early")
 		}
 		time.Sleep(2 * time.Second)
+		synctest.Wait()
 		if len(p.pcm) == before || p.pcm[len(p.pcm)-1] != 10000 {
 			t.Error("it does not go on")
 		}
@@ -201,6 +204,7 @@ func TestPlayGivesWay(t *testing.T) {
 		if err := <-chimed; err != nil {
 			t.Fatal(err)
 		}
+		synctest.Wait()
 		heard := p.pcm[before:]
 		if over := len(heard) - len(chimeSound()); over < 0 || over > 3*blockSamples {
 			t.Errorf("%d samples are heard with a privacy tone of %d", len(heard), len(chimeSound()))
