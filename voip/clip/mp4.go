@@ -9,6 +9,9 @@ import (
 	"time"
 )
 
+// maxMP4 is the largest file in bytes: its places are numbers of 32 bits, also in memory.
+const maxMP4 = 1 << 30
+
 // The times of an MP4 file, in ticks per second.
 const (
 	movieTicks = 1000
@@ -67,7 +70,7 @@ func (f Film) mp4() (File, error) {
 			at += len(s.Data)
 		}
 	}
-	if at > 1<<31 {
+	if at > maxMP4 {
 		return File{}, fmt.Errorf("clip: a film of %d bytes is too large", at)
 	}
 	moov = f.moov(tracks)

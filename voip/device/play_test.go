@@ -6,20 +6,32 @@ import (
 	"io"
 	"math"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 )
 
-// tape is a loudspeaker that keeps what it is given.
+// tape is a loudspeaker that keeps what it is given. Songs and callers play on it at the
+// same time.
 type tape struct {
+	mu     sync.Mutex
 	pcm    []int16
 	closed int
 }
 
 func (p *tape) play(pcm []int16) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.pcm = append(p.pcm, pcm...)
 	return true
+}
+
+// heard is all that was played so far.
+func (p *tape) heard() []int16 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.pcm[:len(p.pcm):len(p.pcm)]
 }
 
 func (p *tape) close() error {
@@ -61,7 +73,7 @@ func playing(t *testing.T, test func(t *testing.T, b *Board, p *tape)) {
 	})
 }
 
-func (p *tape) seconds() float64 { return float64(len(p.pcm)) / soundRate }
+func (p *tape) seconds() float64 { return float64(len(p.heard())) / soundRate }
 
 func TestPlayLoops(t *testing.T) {
 	for _, tt := range []struct {
@@ -92,8 +104,8 @@ func TestPlayLoops(t *testing.T) {
 	}
 	playing(t, func(t *testing.T, b *Board, p *tape) {
 		err := b.Play(t.Context(), Tune{Loop: true, Volume: func() float64 { return 1 }, Open: func() (Song, error) { return &even{}, nil }})
-		if err != nil || len(p.pcm) != 0 {
-			t.Errorf("a song of no length: %v, %d samples", err, len(p.pcm))
+		if err != nil || len(p.heard()) != 0 {
+			t.Errorf("a song of no length: %v, %d samples", err, len(p.heard()))
 		}
 	})
 }
@@ -114,15 +126,16 @@ func TestPlayFades(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		at := func(s float64) int16 { return p.pcm[min(len(p.pcm)-1, int(s*soundRate))] }
+		at := func(s float64) int16 { return p.heard()[min(len(p.heard())-1, int(s*soundRate))] }
 		for s, want := range map[float64]int16{0: 0, 2: 10000, 9: 2500, 15: 1250, 100: 0} {
 			if got := at(s); math.Abs(float64(got-want)) > 40 {
 				t.Errorf("after %g s it is at %d, want %d", s, got, want)
 			}
 		}
 		jump := 0
-		for i, x := range p.pcm[1:] {
-			jump = max(jump, int(math.Abs(float64(x-p.pcm[i]))))
+		pcm := p.heard()
+		for i, x := range pcm[1:] {
+			jump = max(jump, int(math.Abs(float64(x-pcm[i]))))
 		}
 		if jump > 10 {
 			t.Errorf("it jumps by %d, which clicks", jump)
@@ -135,8 +148,8 @@ func TestPlayStops(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		defer cancel()
 		err := b.Play(ctx, Tune{Volume: func() float64 { return 1 }, Open: func() (Song, error) { return &even{10000, 100 * soundRate}, nil }})
-		if !errors.Is(err, context.DeadlineExceeded) || math.Abs(p.seconds()-3.5) > 0.1 || math.Abs(float64(p.pcm[len(p.pcm)-1])) > 10 {
-			t.Errorf("%v after %.2f s, at %d", err, p.seconds(), p.pcm[len(p.pcm)-1])
+		if !errors.Is(err, context.DeadlineExceeded) || math.Abs(p.seconds()-3.5) > 0.1 || math.Abs(float64(p.heard()[len(p.heard())-1])) > 10 {
+			t.Errorf("%v after %.2f s, at %d", err, p.seconds(), p.heard()[len(p.heard())-1])
 		}
 	})
 }
@@ -158,7 +171,7 @@ func TestPlayGivesWay(t *testing.T) {
 		packet := AudioPacket{Codec: PCMU, Source: 1}
 		say := func(sample byte, packets int) (songs, voices int) {
 			synctest.Wait()
-			from := len(p.pcm)
+			from := len(p.heard())
 			for range packets {
 				packet.Payload = slices.Repeat([]byte{sample, sample ^ 0x80}, 80)
 				if err := s.Write(packet); err != nil {
@@ -169,7 +182,7 @@ func TestPlayGivesWay(t *testing.T) {
 				time.Sleep(PacketDuration)
 			}
 			synctest.Wait()
-			for _, x := range p.pcm[from:] {
+			for _, x := range p.heard()[from:] {
 				if x > 0 && x <= 10000 {
 					songs++
 				}
@@ -187,25 +200,25 @@ func TestPlayGivesWay(t *testing.T) {
 		}
 		time.Sleep(200 * time.Millisecond) // what had not been played yet is heard, and fades
 		synctest.Wait()
-		before := len(p.pcm)
+		before := len(p.heard())
 		time.Sleep(floorHold - 300*time.Millisecond)
 		synctest.Wait()
-		if slices.ContainsFunc(p.pcm[before:], func(x int16) bool { return x != 0 }) {
+		if slices.ContainsFunc(p.heard()[before:], func(x int16) bool { return x != 0 }) {
 			t.Error("it goes on too early")
 		}
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		if len(p.pcm) == before || p.pcm[len(p.pcm)-1] != 10000 {
+		if len(p.heard()) == before || p.heard()[len(p.heard())-1] != 10000 {
 			t.Error("it does not go on")
 		}
 		chimed := make(chan error, 1)
-		before = len(p.pcm)
+		before = len(p.heard())
 		go func() { chimed <- b.Chime(t.Context()) }()
 		if err := <-chimed; err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		heard := p.pcm[before:]
+		heard := p.heard()[before:]
 		if over := len(heard) - len(chimeSound()); over < 0 || over > 3*blockSamples {
 			t.Errorf("%d samples are heard with a privacy tone of %d", len(heard), len(chimeSound()))
 		}
