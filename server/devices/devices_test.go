@@ -177,6 +177,8 @@ func plug(t *testing.T, driver, device string) {
 func cameraUnplugged(t *testing.T, b *bench) {
 	b.client.set("motion_alert", "on")
 	defer b.client.set("motion_alert", "off")
+	tones := play(t, intoMicrophone, micTone, rate, 1) // of silence, hardly a packet would be sent
+	defer tones.stop()
 	p := b.client.call(t)
 	defer p.hangUp()
 	p.sees(t, 5)
@@ -229,6 +231,8 @@ func microphoneUnplugged(t *testing.T, b *bench) {
 }
 
 func loudspeakerUnplugged(t *testing.T, b *bench) {
+	tones := play(t, intoMicrophone, micTone, rate, 1)
+	defer tones.stop()
 	room := record(t, outOfLoudspeaker)
 	p := b.client.call(t)
 	defer p.hangUp()

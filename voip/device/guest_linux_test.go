@@ -56,7 +56,9 @@ func hearOneself(ctx context.Context, t *testing.T, b *Board, codec AudioCodec) 
 			}
 			if i == 60 {
 				m := heard.Meter()
-				if math.Abs(m.ToneHz-hz) > 5 || math.Abs(m.Level+20) > 2 {
+				// What comes in bursts is played a little faster or slower, until the buffers
+				// hold what they should.
+				if math.Abs(m.ToneHz-hz) > hz/40 || math.Abs(m.Level+20) > 2 {
 					t.Errorf("%.0f Hz was heard as %+v", hz, m)
 				}
 			}
