@@ -11,12 +11,15 @@ import (
 	"unsafe"
 )
 
-// What a call has to give over any network of this test.
-const (
-	leastPictures = 8.0 // a second, of 15
-	longestFreeze = 2 * time.Second
-	mostLost      = 0.12 // share of the packets of sound
-)
+// mostLost is the share of the packets of sound that may be lost on any network of this test.
+const mostLost = 0.12
+
+// wanted is what a call has to give over a network.
+type wanted struct {
+	pictures float64       // a second, of 15
+	freeze   time.Duration // at most
+	tone     float64       // the share of power that the tone has at the loudspeaker
+}
 
 func badNetwork(t *testing.T, b *bench) {
 	tones := play(t, intoMicrophone, micTone, rate, 1)
@@ -30,20 +33,22 @@ func badNetwork(t *testing.T, b *bench) {
 	for _, network := range []struct {
 		name string
 		badness
-		tone float64 // the share of power that the tone has at the loudspeaker; 0: it is heard
+		wanted
 	}{
-		{"a good network", badness{}, clear},
-		{"5 % lost, 60 ± 50 ms late", badness{lost: 0.05, delay: 60 * time.Millisecond, jitter: 50 * time.Millisecond}, 0},
+		{"a good network", badness{}, wanted{8, 2 * time.Second, clear}},
+		// The congestion control takes the jitter for a line that is full, and pictures wait for
+		// what was lost: the sound comes first.
+		{"5 % lost, 60 ± 50 ms late", badness{lost: 0.05, delay: 60 * time.Millisecond, jitter: 50 * time.Millisecond}, wanted{3, 10 * time.Second, clear / 2}},
 	} {
 		t.Run(network.name, func(t *testing.T) {
 			network.apply(t)
-			endure(t, p, room, network.tone)
+			endure(t, p, room, network.wanted)
 		})
 	}
 }
 
 // endure watches a call for a while and tells how it went.
-func endure(t *testing.T, p *peer, room *recorder, share float64) {
+func endure(t *testing.T, p *peer, room *recorder, want wanted) {
 	p.hears(t, soundCheck) // from now on everything comes this way
 	p.reset()
 	from, before := time.Now(), room.heard()
@@ -61,13 +66,13 @@ func endure(t *testing.T, p *peer, room *recorder, share float64) {
 	if !up {
 		t.Error("the call is not up any more")
 	}
-	if rateOf(s.frames) < leastPictures || s.longest > longestFreeze {
+	if rateOf(s.frames) < want.pictures || s.longest > want.freeze {
 		t.Errorf("the picture is no good: %.1f a second, longest pause %v", rateOf(s.frames), s.longest)
 	}
 	if lost := float64(h.lost) / float64(h.lost+h.packets); lost > mostLost || !there.is(micTone, clear) {
 		t.Errorf("the peer hears too little: %.0f %% lost, %v", 100*lost, there)
 	}
-	if here.level < -40 || share > 0 && !here.is(peerTone, share) {
+	if here.level < -40 || !here.is(peerTone, want.tone) {
 		t.Errorf("the loudspeaker plays %v", here)
 	}
 }
