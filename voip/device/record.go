@@ -266,7 +266,7 @@ func awaitEnd(ctx context.Context, length time.Duration, all ...*recording) erro
 			}
 		}
 		if running == 0 {
-			return nil
+			return ctx.Err() // with ctx the devices end, too; without it the film is what there is
 		}
 		select {
 		case <-wakes[0]:
