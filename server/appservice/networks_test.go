@@ -237,18 +237,19 @@ func TestOldForms(t *testing.T) {
 	s := servertest.New(t)
 	bridged(t, s, newBridge(t))
 	as(t, s, ghost, "PUT", "v3/devices/GHOST", `{}`)
+	// The house notes on its own what the service has been told meanwhile.
 	s.Run(t, []servertest.Case{
 		{Name: "the token in the query", Method: "GET", Path: "r0/account/whoami?access_token=" + appToken + "&user_id=" + ghost, Status: 200, Want: `{"user_id":"@_irc_ann:house.test"}`},
 		{Name: "the device by its old name", Token: appToken, Method: "GET", Path: "v3/account/whoami?org.matrix.msc3202.device_id=GHOST&user_id=" + ghost, Status: 200, Want: `{"device_id":"GHOST"}`},
-		{Name: "a device that is not there", Token: appToken, Method: "GET", Path: "v3/account/whoami?org.matrix.msc3202.device_id=X&user_id=" + ghost, Status: 400, Errcode: "M_UNKNOWN_DEVICE"},
+		{Name: "a device that is not there", Token: appToken, Method: "GET", Path: "v3/account/whoami?org.matrix.msc3202.device_id=X&user_id=" + ghost, Status: 400, Errcode: "M_UNKNOWN_DEVICE", Changes: servertest.Any},
 		{Name: "register with a login", Token: appToken, Method: "POST", Path: "r0/register", Body: `{"type":"m.login.application_service","username":"_irc_bea","device_id":"BEA"}`, Status: 200, Want: `{"device_id":"BEA"}`, Changes: servertest.Any},
 		{Name: "log in with the old field", Token: appToken, Method: "POST", Path: "r0/login", Body: `{"type":"m.login.application_service","user":"@_irc_bea:house.test","device_id":"BEA2"}`, Status: 200, Changes: servertest.Any},
 		{Name: "cross-signing keys without a password", Token: appToken, Method: "POST", Path: "v3/keys/device_signing/upload?user_id=" + ghost, Body: `{"master_key":{"user_id":"` + ghost + `","usage":["master"],"keys":{"ed25519:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}}}`, Status: 200, Changes: servertest.Any},
 		{Name: "delete devices without a password", Token: appToken, Method: "POST", Path: "v3/delete_devices?user_id=" + ghost, Body: `{"devices":["GHOST"]}`, Status: 200, Changes: servertest.Any},
 		{Name: "an alias of its own", Token: appToken, Method: "PUT", Path: "v3/directory/room/%23_irc_a:house.test?user_id=" + ghost, Body: `{"room_id":"{room}"}`, Status: 200, Changes: servertest.Any},
-		{Name: "the owner deletes what is reserved", Who: "owner", Method: "DELETE", Path: "v3/directory/room/%23_irc_a:house.test", Status: 400, Errcode: "M_EXCLUSIVE"},
+		{Name: "the owner deletes what is reserved", Who: "owner", Method: "DELETE", Path: "v3/directory/room/%23_irc_a:house.test", Status: 400, Errcode: "M_EXCLUSIVE", Changes: servertest.Any},
 		{Name: "the service deletes it", Token: appToken, Method: "DELETE", Path: "v3/directory/room/%23_irc_a:house.test", Status: 200, Changes: servertest.Any},
 		{Name: "a ghost is closed without a password", Token: appToken, Method: "POST", Path: "v3/account/deactivate?user_id=@_irc_bea:house.test", Body: `{}`, Status: 200, Changes: servertest.Any},
-		{Name: "and acts no more", Token: appToken, Method: "GET", Path: "v3/account/whoami?user_id=@_irc_bea:house.test", Status: 403, Errcode: "M_FORBIDDEN"},
+		{Name: "and acts no more", Token: appToken, Method: "GET", Path: "v3/account/whoami?user_id=@_irc_bea:house.test", Status: 403, Errcode: "M_FORBIDDEN", Changes: servertest.Any},
 	})
 }
