@@ -215,8 +215,8 @@ func TestRing(t *testing.T) {
 	s.User("bob")
 	ring := func(name, who, body string, code int, errcode string) servertest.Case {
 		c := servertest.Case{Name: name, Who: who, Method: "POST", Path: "/_porchlight/ring", Body: body, Status: code, Errcode: errcode}
-		if code == 200 {
-			c.Changes = servertest.Any // the rooms with those who are called
+		if code == 200 || code == 429 {
+			c.Changes = servertest.Any // the rooms with those who are called; the board goes on meanwhile
 		}
 		return c
 	}

@@ -64,8 +64,9 @@ func Start(t testing.TB, house string) *Service {
 			w.WriteHeader(http.StatusBadRequest)
 			return
 		}
+		status := int(s.status.Load()) // as of now: whoever hears of the message may change it
 		s.Got <- m
-		w.WriteHeader(int(s.status.Load()))
+		w.WriteHeader(status)
 	}))
 	t.Cleanup(s.Close)
 	return s
