@@ -83,9 +83,7 @@ func (l *looker) gather() error {
 		w.subscribed = true
 	}
 	for room, w := range l.wishes {
-		if err := l.room(l.order.entries[room], w); err != nil {
-			return err
-		}
+		l.room(l.order.entries[room], w)
 	}
 	return l.extensions()
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // room tells what is new of a room.
-func (l *looker) room(e *entry, w *wish) error {
+func (l *looker) room(e *entry, w *wish) {
 	switch {
 	case e.member.State == "join":
 		l.joined(e, w)
@@ -20,7 +20,6 @@ func (l *looker) room(e *entry, w *wish) error {
 	default:
 		l.left(e, w)
 	}
-	return nil
 }
 
 // tell puts a room into the answer.
@@ -164,7 +163,6 @@ func (l *looker) entered(room matrix.RoomID, m rooms.Membership, since changes.P
 
 // stretch is the end of a room's timeline, and what changed of the state in it.
 type stretch struct {
-	from    changes.Position // what the client has; 0: nothing
 	start   changes.Position // right before the first event told
 	events  []*rooms.Event   // oldest first
 	limited bool             // there are more between from and start
@@ -175,7 +173,7 @@ type stretch struct {
 // walk reads a room backwards from end to from. stateEnd is where the state ends that the
 // user may know.
 func (l *looker) walk(e *entry, from, end, stateEnd changes.Position, limit int) *stretch {
-	s := &stretch{from: from, start: end}
+	s := &stretch{start: end}
 	seen := map[[2]string]bool{}
 	note := func(event *rooms.Event) {
 		id := [2]string{event.Type, *event.StateKey}
