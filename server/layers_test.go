@@ -86,7 +86,8 @@ var house = map[string]room{
 	"voip/device":            {ours: []string{"voip/clip"}, tests: []string{"github.com/at-wat/ebml-go"}, outside: []string{"github.com/pion/mediadevices", "github.com/pion/opus", "github.com/blackjack/webcam", "golang.org/x/sys"}},
 	"voip/device/devicetest": {ours: []string{"voip/device"}},
 	"voip/pionlog":           {outside: []string{"github.com/pion/logging"}},
-	"voip/bridge":            {ours: []string{"voip/call", "voip/device", "voip/pionlog"}, outside: pion, tests: []string{"server/matrix", "voip/relay"}},
+	"voip/congestion":        {outside: []string{"github.com/pion/interceptor", "github.com/pion/rtp", "github.com/pion/rtcp"}},
+	"voip/bridge":            {ours: []string{"voip/call", "voip/congestion", "voip/device", "voip/pionlog"}, outside: pion, tests: []string{"server/matrix", "voip/relay"}},
 	"voip/relay":             {ours: []string{"voip/pionlog"}, outside: []string{"github.com/pion/turn/v5", "github.com/pion/stun/v4", "github.com/pion/logging"}},
 	"voip/agent":             {ours: join(ground, "voip/call", "voip/alert")},
 

@@ -36,9 +36,7 @@ func badNetwork(t *testing.T, b *bench) {
 		wanted
 	}{
 		{"a good network", badness{}, wanted{8, 2 * time.Second, clear}},
-		// The congestion control takes the jitter for a line that is full, and pictures wait for
-		// what was lost: the sound comes first.
-		{"5 % lost, 60 ± 50 ms late", badness{lost: 0.05, delay: 60 * time.Millisecond, jitter: 50 * time.Millisecond}, wanted{3, 10 * time.Second, clear / 2}},
+		{"5 % lost, 60 ± 50 ms late", badness{lost: 0.05, delay: 60 * time.Millisecond, jitter: 50 * time.Millisecond}, wanted{8, 2 * time.Second, clear / 2}},
 	} {
 		t.Run(network.name, func(t *testing.T) {
 			network.apply(t)

@@ -50,7 +50,7 @@ func newAPI(cfg Config, p *ports, e *estimators) (*webrtc.API, error) {
 	}
 	var registry interceptor.Registry
 	for _, configure := range []func(*webrtc.MediaEngine, *interceptor.Registry) error{
-		func(_ *webrtc.MediaEngine, r *interceptor.Registry) error { return e.configure(r) },
+		func(_ *webrtc.MediaEngine, r *interceptor.Registry) error { r.Add(e); return nil },
 		webrtc.ConfigureTWCCHeaderExtensionSender,
 		func(m *webrtc.MediaEngine, r *interceptor.Registry) error {
 			return webrtc.ConfigureNackWithOptions(m, r,

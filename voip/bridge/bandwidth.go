@@ -2,26 +2,17 @@ package bridge
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"sync"
 	"time"
 
 	"github.com/pion/interceptor"
-	"github.com/pion/interceptor/pkg/cc"
-	"github.com/pion/interceptor/pkg/gcc"
 	"github.com/pion/rtcp"
-	"github.com/pion/rtp"
 
+	"porchlight/voip/congestion"
 	"porchlight/voip/device"
-	"porchlight/voip/pionlog"
 )
 
-// How the picture's bit rate follows the line: each packet carries a number (TWCC), the peer
-// tells when each number arrived, and Google's congestion control (pion's gcc) makes of that
-// what the line carries: less as soon as its queue grows, or beyond 10 % of loss; more, by
-// 8 % a second, while neither is so. One estimate per call. A peer that does not tell when
-// packets arrive may say itself what it can take (REMB); who says nothing gets the ceiling.
+// How the picture's bit rate follows the line: voip/congestion tells what the line to a peer
+// carries. A peer may say itself what it can take at most, too (REMB).
 
 const (
 	// audioShare is what of the line's estimate is left to the sound and its headers, in
@@ -41,88 +32,35 @@ const (
 	thinKeyInterval = 3 * time.Second
 )
 
-// estimators makes the bandwidth estimators of peer connections. Bridge.Run alone makes
-// those, so that newest is the one of the connection that was made last.
+// estimators makes what knows the lines of peer connections. Bridge.Run alone makes those, so
+// that newest is the one of the connection that was made last. It is an interceptor.Factory,
+// and has to come before what repeats lost packets, which then stays within the rate.
 type estimators struct {
 	cfg    Config
-	newest cc.BandwidthEstimator
+	newest *congestion.Estimator
 }
 
-// configure puts the estimators in place. It has to come before what repeats lost packets,
-// which then stays within the estimate.
-func (e *estimators) configure(registry *interceptor.Registry) error {
-	most := headroom*float64(e.cfg.VideoBitrate) + audioShare
-	start := min(e.cfg.VideoBitrate, DefaultVideoBitrate) + audioShare
-	factory, err := cc.NewInterceptor(func() (cc.BandwidthEstimator, error) {
-		return gcc.NewSendSideBWE(
-			gcc.SendSideBWEInitialBitrate(start), gcc.SendSideBWEMaxBitrate(int(most)),
-			gcc.SendSideBWEMinBitrate(e.cfg.MinVideoBitrate+audioShare),
-			gcc.SendSideBWEPacer(&noPacer{}), gcc.WithLoggerFactory(pionlog.New(e.cfg.Log)),
-		)
+// NewInterceptor implements interceptor.Factory.
+func (e *estimators) NewInterceptor(string) (interceptor.Interceptor, error) {
+	e.newest = congestion.New(congestion.Config{
+		Start: min(e.cfg.VideoBitrate, DefaultVideoBitrate) + audioShare,
+		Min:   e.cfg.MinVideoBitrate + audioShare,
+		Max:   int(headroom*float64(e.cfg.VideoBitrate)) + audioShare,
+		Now:   e.cfg.Now,
 	})
-	if err != nil {
-		return fmt.Errorf("bandwidth estimation: %w", err)
-	}
-	factory.OnNewPeerConnection(func(_ string, newest cc.BandwidthEstimator) { e.newest = newest })
-	registry.Add(factory)
-	return nil
+	return e.newest, nil
 }
-
-// noPacer sends each packet at once. gcc's own pacer queues sound behind pictures, delays them
-// on a good line, too, and does not know that a stream's repeated packets have a number
-// (SSRC) of their own; ours is Session.write.
-type noPacer struct {
-	mu      sync.Mutex
-	writers map[uint32]interceptor.RTPWriter
-	any     interceptor.RTPWriter
-}
-
-var errNoStream = errors.New("bridge: a packet of no stream")
-
-// AddStream implements gcc.Pacer.
-func (p *noPacer) AddStream(ssrc uint32, writer interceptor.RTPWriter) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.writers == nil {
-		p.writers = map[uint32]interceptor.RTPWriter{}
-	}
-	p.writers[ssrc], p.any = writer, writer
-}
-
-// Write implements gcc.Pacer.
-func (p *noPacer) Write(header *rtp.Header, payload []byte, attributes interceptor.Attributes) (int, error) {
-	p.mu.Lock()
-	writer := p.writers[header.SSRC]
-	if writer == nil {
-		writer = p.any // all end on the same connection
-	}
-	p.mu.Unlock()
-	if writer == nil {
-		return 0, errNoStream
-	}
-	return writer.Write(header, payload, attributes)
-}
-
-// SetTargetBitrate implements gcc.Pacer.
-func (p *noPacer) SetTargetBitrate(int) {}
-
-// Close implements gcc.Pacer.
-func (p *noPacer) Close() error { return nil }
 
 // feedback takes what the peer says about our packets.
 func (s *Session) feedback(p rtcp.Packet) {
 	switch p := p.(type) {
-	case *rtcp.TransportLayerCC:
-		s.mu.Lock()
-		s.estimated = true
-		s.mu.Unlock()
+	case *rtcp.TransportLayerCC: // the estimator has seen it
 	case *rtcp.ReceiverEstimatedMaximumBitrate:
 		s.mu.Lock()
 		s.remb, s.rembAt = int(p.Bitrate), s.b.cfg.Now()
 		s.mu.Unlock()
 	case *rtcp.ReceiverReport:
 		s.lost(p.Reports)
-		return
 	default:
 		return
 	}
@@ -141,6 +79,9 @@ func (s *Session) lost(reports []rtcp.ReceptionReport) {
 		s.mu.Unlock()
 		if snd != nil {
 			snd.setLoss(loss)
+		}
+		if snd != nil && snd.kind == "video" {
+			s.estimator.Lost(loss)
 		}
 	}
 }
@@ -163,10 +104,7 @@ func (s *Session) follow() {
 
 // allowed is what the picture may take now, in bits per second. s.mu is held.
 func (s *Session) allowed() int {
-	rate := s.b.cfg.VideoBitrate
-	if s.estimated {
-		rate = s.estimator.GetTargetBitrate() - audioShare
-	}
+	rate := s.estimator.Rate() - audioShare
 	if s.remb > 0 && s.b.cfg.Now().Sub(s.rembAt) < rembTime {
 		rate = min(rate, s.remb-audioShare)
 	}

@@ -9,10 +9,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/pion/interceptor/pkg/cc"
 	"github.com/pion/webrtc/v4"
 
 	"porchlight/voip/call"
+	"porchlight/voip/congestion"
 	"porchlight/voip/device"
 )
 
@@ -72,7 +72,7 @@ type Session struct {
 	stream string // the msid stream ID of what we send
 	opened time.Time
 	// estimator knows what the line to the peer carries.
-	estimator cc.BandwidthEstimator
+	estimator *congestion.Estimator
 
 	orders chan call.Output
 	events chan Event
@@ -106,7 +106,6 @@ type Session struct {
 	first       *string                  // the stream of the peer that came first
 	sending     map[uint32]*sender       // by SSRC
 	picture     *sender                  // of pictures; nil without
-	estimated   bool                     // the peer says when packets arrive
 	remb        int                      // what the peer says it can take, in bits per second; 0: nothing
 	rembAt      time.Time
 }
