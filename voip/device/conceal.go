@@ -12,7 +12,7 @@ const (
 	concealStep               = 6                     // the first look is at every so-manieth sample
 	concealFull               = soundRate * 20 / 1000 // goes on as loud
 	concealFade               = soundRate * 60 / 1000 // and is gone so much later
-	concealJoin               = soundRate * 4 / 1000  // into what comes after the loss
+	concealJoin               = soundRate * 10 / 1000 // into what comes after the loss
 )
 
 // concealer remembers the sound of one stream and makes up what is missing.

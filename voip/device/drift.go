@@ -1,5 +1,7 @@
 package device
 
+import "math"
+
 // The loudspeaker's card has a clock of its own, which is never quite that of the system by
 // which sound is handed to it. Some 50 ppm either way fill or drain the card's buffer by a
 // packet every few minutes, which is heard as a click or a gap. So each block is made a few
@@ -45,3 +47,24 @@ func (d *drift) fit(block []int16, waiting, want int) []int16 {
 
 // reset forgets, as after the card has run dry.
 func (d *drift) reset() { d.known = false }
+
+// stretch plays src, before which came a sample, in the time of dst.
+func stretch(dst []int16, before int16, src []int16) {
+	if len(src) == len(dst) {
+		copy(dst, src)
+		return
+	}
+	step := float64(len(src)) / float64(len(dst))
+	sample := func(k int) float64 {
+		if k < 0 {
+			return float64(before)
+		}
+		return float64(src[min(k, len(src)-1)])
+	}
+	for i := range dst {
+		x := float64(i+1)*step - 1
+		k := int(math.Floor(x))
+		w := x - float64(k)
+		dst[i] = int16(math.Round(sample(k)*(1-w) + sample(k+1)*w))
+	}
+}

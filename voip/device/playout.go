@@ -8,28 +8,21 @@ import (
 const (
 	// playoutIdle is how long nothing may come before a stream is taken as paused.
 	playoutIdle = 2 * time.Second
-	// playoutEarly and playoutLate are how far the playing may be off its time before it is
-	// slowed down or sped up, and playoutJump from when on it jumps; in samples. Early is
+	// playoutEarly and playoutLate are how far the playing may be off its time before a piece
+	// is played twice or left out, and playoutJump from when on it jumps; in samples. Early is
 	// worse: what comes late is missed then.
 	playoutEarly = soundRate * 1 / 1000
 	playoutLate  = soundRate * 9 / 1000
 	playoutJump  = soundRate * 300 / 1000
-	// playoutPull is the part of what it is off that is made good with each block, up to
-	// playoutBend samples of a block: one percent, which nobody hears in speech. While it is
-	// quiet (below playoutQuiet in dBFS) it may be more.
-	playoutPull      = 50
-	playoutBend      = blockSamples / 100
-	playoutBendFar   = blockSamples / 25 // beyond playoutFar: a little off key is better than gaps
-	playoutFar       = soundRate * 20 / 1000
-	playoutBendQuiet = blockSamples / 5
-	playoutQuiet     = -50.0
+	// playoutFar is how far it may be off until a piece is found whose neighbour is like it.
+	playoutFar = soundRate * 20 / 1000
 	// joinSlack is by how much timestamps may be off what was decoded so far.
 	joinSlack = soundRate * 2 / 1000
 )
 
 // playout makes an even stream of blocks of what comes unevenly: it waits as long as the
 // jitter needs, repairs and conceals losses, and follows the sender's clock, which is never
-// quite ours, by stretching the sound a little. It is for one goroutine, and has no clock.
+// quite ours, by leaving out or repeating whole periods of the sound. It is for one goroutine, and has no clock.
 type playout struct {
 	jitter  jitterBuffer
 	dec     soundDecoder
@@ -39,14 +32,13 @@ type playout struct {
 	heard   time.Time // when a packet came last
 	fifo    []int16   // decoded and not played yet
 	at      int64     // the time of the first of those
-	before  int16     // the last sample that was played
 	lastSeq uint16    // of the last packet that was decoded
 	haveSeq bool
 	packets uint64 // decoded
 	failed  uint64
 	made    uint64 // blocks of 20 ms that were made up, begun ones included
 	jumps   uint64
-	block   [blockSamples]int16
+	block   [blockSamples]int16 // that was played last
 }
 
 // put takes a packet that came at now.
@@ -90,51 +82,33 @@ func (p *playout) tick(now time.Time) []int16 {
 		p.jumps++
 		p.fifo, p.at, off = p.fifo[:0], due, 0
 	}
-	n := blockSamples + p.bend(off)
-	for len(p.fifo) < n {
+	for len(p.fifo) < blockSamples {
 		p.fifo = append(p.fifo, p.decode()...)
 	}
-	stretch(p.block[:], p.before, p.fifo[:n])
-	p.before = p.fifo[n-1]
+	n := p.play(off)
 	p.fifo = p.fifo[:copy(p.fifo, p.fifo[n:])]
 	p.at += int64(n)
 	return p.block[:]
 }
 
-// bend is by how many samples the next block is to be longer than what it is played in.
-func (p *playout) bend(off int64) int {
-	if off >= -playoutEarly && off <= playoutLate {
-		return 0
-	}
-	most := playoutBend
+// play makes the next block of what is decoded and returns how much of that is played with it:
+// more if the playing is late, less if it is early.
+func (p *playout) play(off int64) int {
 	switch {
-	case len(p.fifo) >= blockSamples/2 && levelOf(p.fifo) < playoutQuiet:
-		most = playoutBendQuiet
-	case off > playoutFar || off < -playoutFar:
-		most = playoutBendFar
-	}
-	return int(min(max(off/playoutPull, -int64(most)), int64(most)))
-}
-
-// stretch plays src, before which came a sample, in the time of dst.
-func stretch(dst []int16, before int16, src []int16) {
-	if len(src) == len(dst) {
-		copy(dst, src)
-		return
-	}
-	step := float64(len(src)) / float64(len(dst))
-	sample := func(k int) float64 {
-		if k < 0 {
-			return float64(before)
+	case off > playoutLate:
+		for len(p.fifo) < blockSamples+longestPiece && p.jitter.next() != nil {
+			p.fifo = append(p.fifo, p.decode()...)
 		}
-		return float64(src[min(k, len(src)-1)])
+		if n := leaveOut(p.block[:], p.fifo, int(off+playoutEarly), off > playoutFar); n > 0 {
+			return blockSamples + n
+		}
+	case off < -playoutEarly:
+		if n := playTwice(p.block[:], p.fifo, off < -playoutFar); n > 0 {
+			return blockSamples - n
+		}
 	}
-	for i := range dst {
-		x := float64(i+1)*step - 1
-		k := int(math.Floor(x))
-		w := x - float64(k)
-		dst[i] = int16(math.Round(sample(k)*(1-w) + sample(k+1)*w))
-	}
+	copy(p.block[:], p.fifo)
+	return blockSamples
 }
 
 // levelOf is the RMS of some sound in dBFS.

@@ -176,8 +176,8 @@ func TestPlayoutOverBadNetworks(t *testing.T) {
 			snr    float64 // at least, in dB
 			clicks int     // at most
 		}{
-			{network{}, 2, 25, 0},
-			{network{jitter: 50 * time.Millisecond}, 20, 20, 5},
+			{network{}, 2, 30, 0},
+			{network{jitter: 50 * time.Millisecond}, 5, 30, 5},
 			{network{loss: 0.05}, 20, 15, 20},
 			{network{loss: 0.20}, 60, 10, 150},
 			{network{loss: 0.05, jitter: 50 * time.Millisecond}, 60, 15, 20},
@@ -209,7 +209,7 @@ func TestPlayoutFollowsTheSendersClock(t *testing.T) {
 		silent, clicks := gaps(heard, -20, 440)
 		ahead := p.decoded() - p.at
 		t.Logf("%+.0f ppm: %d gaps, %d clicks, %.1f dB, %d made up, %d jumps, %d ms decoded", ppm, silent, clicks, snr(heard, 440), p.made, p.jumps, ahead*1000/soundRate)
-		if silent > 3 || clicks > 0 || p.jumps > 0 || p.made > 20 || len(p.jitter.packets) > 10 {
+		if s := snr(heard, 440); s < 30 || silent > 3 || clicks > 0 || p.jumps > 0 || p.made > 20 || len(p.jitter.packets) > 10 {
 			t.Errorf("%+.0f ppm: not followed", ppm)
 		}
 	}
