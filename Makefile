@@ -40,8 +40,9 @@ e2e: packages browser ## matrix-js-sdk and our own page in Chromium, matrix-nio,
 	go test -tags e2e -count=1 -timeout 30m ./server/e2e
 
 # The house as a whole comes last, so that its table ends the output.
-bench: packages ## the benchmarks, last the table of what the house reaches (BENCH=regexp chooses)
+bench: packages browser ## the benchmarks, last the table of what the house reaches (BENCH=regexp chooses)
 	go test -run '^$$' -bench '$(BENCH)' -benchmem -timeout 30m $$(go list ./... | grep -v /server/bench)
+	go test -tags e2e -run '^$$' -bench '$(BENCH)' -benchtime 1x -timeout 30m ./server/e2e
 	go test -run '^$$' -bench '$(BENCH)' -timeout 30m ./server/bench
 
 cross: ## static binaries for linux/arm64, armv7, armv6 and amd64 in bin/, each started once under qemu

@@ -119,6 +119,17 @@ export async function scenario(run, ...more) {
     } finally {
         await browser.close();
     }
+    for (const { figure, reached, reference } of figures) say(`  ${figure.padEnd(44)} ${reached.join(", ").padEnd(24)} ${reference}`);
+    if (given.figures) writeFileSync(given.figures, JSON.stringify(figures));
+}
+
+const figures = []; // {figure, reached, reference}
+
+/** Puts a figure into the table that ends the script, and that the benchmarks print, beside what others reached. */
+export function note(figure, value, reference = "") {
+    const row = figures.find((row) => row.figure === figure);
+    if (row) row.reached.push(String(value));
+    else figures.push({ figure, reached: [String(value)], reference });
 }
 
 /** What was seen, and how many seconds after the script's start. */

@@ -2,11 +2,10 @@
 // in a call. The scenario is the same for every version of the library and for every codec of the board's camera.
 import assert from "node:assert/strict";
 import { boardCall, boardIsIdle, boardRings } from "./board.mjs";
-import { eventually, given, logIn, say, scenario } from "./browser.mjs";
+import { eventually, given, logIn, note, say, scenario } from "./browser.mjs";
 
 const { board, videoCodec, seconds } = given;
 const SETTING = "local.porchlight.board";
-const table = []; // of figures: {figure, reached, reference}
 let alice, room; // the owner's client, and her room with the board
 
 await scenario(async (browser) => {
@@ -26,9 +25,8 @@ await scenario(async (browser) => {
     }
     await figures();
     await mouthToEar(); // the microphone beeps no more from here on
-    say(`${videoCodec}, times in ms; the references were measured on a quiet machine`);
-    for (const { figure, reached, reference } of table) say(`  ${figure.padEnd(44)} ${reached.padEnd(24)} ${reference}`);
     if (!given.short) await left();
+    say(`${videoCodec}, times in ms; the references were measured on a quiet machine`);
 });
 
 /** The browser calls with pictures; hold, mute, digits and an ICE restart; it hangs up. */
@@ -261,12 +259,6 @@ async function over({ by, reason }) {
     say(`over: ${by === "local" ? "by the browser" : "by the board"}${reason ? `, ${reason}` : ""}`);
 }
 
-function note(figure, ms, reference) {
-    const row = table.find((row) => row.figure === figure);
-    if (row) row.reached += `, ${ms}`;
-    else table.push({ figure, reached: String(ms), reference });
-}
-
 /** How long a sound takes from Chromium's microphone to what the board's loudspeaker is given. */
 async function mouthToEar() {
     await alice.quietMicrophone();
@@ -281,7 +273,7 @@ async function mouthToEar() {
         took.push(Date.now() - began);
     }
     took.sort((a, b) => a - b);
-    note("click in the browser → the board's loudspeaker", `${took[2]} (${took[0]}–${took[4]})`, "");
+    note("click in the browser → the board's loudspeaker", `${took[2]} (${took[0]}–${took[4]})`);
     await alice.hangUp();
     await over({ by: "local", reason: "user_hangup" });
 }

@@ -53,7 +53,7 @@ func TestViewers(t *testing.T) {
 
 // newPorchWithH264Camera is a house whose camera is one that codes its pictures itself, as
 // that of a Raspberry Pi does: this test binary plays the program that shows it.
-func newPorchWithH264Camera(t *testing.T) *porch {
+func newPorchWithH264Camera(t testing.TB) *porch {
 	t.Helper()
 	if _, err := exec.LookPath("x264"); err != nil {
 		t.Skip("x264 is not installed")

@@ -18,13 +18,13 @@ import (
 const scenarioTime = 3 * time.Minute
 
 // testPage serves the page with the newest matrix-js-sdk and gives its address.
-func testPage(t *testing.T) string {
+func testPage(t testing.TB) string {
 	t.Helper()
 	return testPageWith(t, sdkVersions[0])
 }
 
 // testPageWith is testPage with another version of the library.
-func testPageWith(t *testing.T, sdk string) string {
+func testPageWith(t testing.TB, sdk string) string {
 	t.Helper()
 	folder := bundled(t, sdk)
 	server := httptest.NewServer(http.FileServer(http.Dir(folder)))
@@ -33,7 +33,7 @@ func testPageWith(t *testing.T, sdk string) string {
 }
 
 // bundled makes the folder with the page.
-func bundled(t *testing.T, sdk string) string {
+func bundled(t testing.TB, sdk string) string {
 	t.Helper()
 	folder := t.TempDir()
 	bundle := exec.Command("node", "bundle.mjs", folder, sdk)
@@ -44,7 +44,7 @@ func bundled(t *testing.T, sdk string) string {
 }
 
 // run runs a script with what it is given as JSON in PORCHLIGHT_E2E.
-func run(t *testing.T, given map[string]any, command ...string) {
+func run(t testing.TB, given map[string]any, command ...string) {
 	t.Helper()
 	text, err := json.Marshal(given)
 	if err != nil {
@@ -58,7 +58,9 @@ func run(t *testing.T, given map[string]any, command ...string) {
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	err = cmd.Run()
-	t.Logf("%v:\n%s", command, out.Bytes())
+	if _, measures := t.(*testing.B); !measures || err != nil {
+		t.Logf("%v:\n%s", command, out.Bytes())
+	}
 	if err != nil {
 		t.Fatalf("%v: %v", command, err)
 	}

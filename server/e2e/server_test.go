@@ -89,7 +89,7 @@ func TestMain(m *testing.M) {
 // porch is a house on a data folder of its own; its server can be killed and
 // started again.
 type porch struct {
-	t    *testing.T
+	t    testing.TB
 	data string
 	url  string // of the server that runs now
 
@@ -102,7 +102,7 @@ type porch struct {
 }
 
 // newPorch makes a house with its owner and a guest, and starts its server.
-func newPorch(t *testing.T) *porch {
+func newPorch(t testing.TB) *porch {
 	t.Helper()
 	return newPorchAt(t, nil, quietFlags...)
 }
@@ -111,7 +111,7 @@ func newPorch(t *testing.T) *porch {
 var quietFlags = []string{"--listen", "127.0.0.1:0", "--listen-https", "", "--local-name", "", "--turn", "off"}
 
 // newPorchAt is newPorch with a server behind another command, and with its own flags.
-func newPorchAt(t *testing.T, within []string, flags ...string) *porch {
+func newPorchAt(t testing.TB, within []string, flags ...string) *porch {
 	t.Helper()
 	p := &porch{t: t, data: filepath.Join(t.TempDir(), "data"), log: &lockedBuffer{}, within: within, flags: flags}
 	p.porchlight("setup", "--server-name", serverName, "--owner", owner, "--password", password)

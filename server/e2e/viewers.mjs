@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { boardCalls, boardIsIdle } from "./board.mjs";
-import { eventually, given, launch, logIn, openPage, say, scenario } from "./browser.mjs";
+import { eventually, given, launch, logIn, note, openPage, say, scenario } from "./browser.mjs";
 
 const { board, pid, server } = given;
 const { alice } = given.users;
@@ -22,8 +22,9 @@ await scenario(async (browser) => {
     assert.ok(calls.every((call) => call.phase === "active" && call.media.video_codec === "VP8"), JSON.stringify(calls));
     const [idle, one, six] = [loads[0], loads[1], loads[most]];
     const further = (six - one) / (most - 1);
-    say(`CPU of the house in percent of one core: idle ${idle.toFixed(1)}, viewers 1 to ${most}: ` +
-        `${loads.slice(1).map((x) => x.toFixed(1)).join(", ")}; each further one ${further.toFixed(1)}`);
+    note("CPU of the house, % of a core: idle", idle.toFixed(1));
+    for (const x of loads.slice(1)) note("  with 1 to 6 viewers", x.toFixed(1));
+    note("  each further viewer", further.toFixed(1));
     // With an encoder for each it would be as much again.
     assert.ok(further < (one - idle) / 2, "each further viewer costs more than half of the first");
 
