@@ -53,7 +53,7 @@ type boardFlags struct {
 	AnswerAfter time.Duration `help:"How long the board lets a call ring." default:"0s"`
 	CallPort    int           `help:"UDP and TCP port for calls; 0 takes any." default:"0" placeholder:"PORT"`
 	Loopback    bool          `name:"call-loopback" help:"Offer loopback addresses for calls, too: for calls on this very machine."`
-	Camera      string        `help:"auto, test, none, or a device such as /dev/video0." default:"auto"`
+	Camera      string        `help:"auto, test, none, a device such as /dev/video0, or a command for the shell that writes video to its output: h264:COMMAND (Annex B) or mjpeg:COMMAND (JPEG pictures). It finds WIDTH, HEIGHT, FPS and BITRATE in its environment." default:"auto"`
 	Microphone  string        `help:"auto, test, none, or a card such as hw:0,0." default:"auto"`
 	Loudspeaker string        `help:"auto, meter, none, or a card such as hw:0,0." default:"auto"`
 	Width       int           `name:"picture-width" help:"Width of the picture; 0 is 640." default:"0" placeholder:"PIXELS"`

@@ -36,6 +36,10 @@ async function videoCallOut() {
     await holds();
     await mutes();
 
+    const { w, h } = await alice.waitForPicture(room, await alice.sendText(room, "snapshot"));
+    assert.ok(w > 100 && h > 100, `a picture of ${w}×${h}`);
+    say(`asked for a picture during the call: ${w}×${h}`);
+
     await alice.dial("42#");
     await eventually(async () => assert.equal((await boardCall()).media.digits, 3));
     say("three digits were dialled and heard");

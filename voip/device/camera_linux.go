@@ -31,9 +31,6 @@ const (
 	cameraBuffers = 4
 	// cameraStall is how many seconds in a row a camera may give nothing.
 	cameraStall = 5
-	// cameraBadFrames is how many broken pictures in a row a camera may give.
-	// Many give some when they start.
-	cameraBadFrames = 60
 )
 
 // notCameras are the names of video devices that are parts of a Raspberry Pi's
@@ -150,12 +147,18 @@ func (b *Board) useCamera(c camera) {
 	var hubs []*hub
 	var ways []string
 	if c.h264 {
-		hubs = append(hubs, newHub(string(H264), true, videoQueueFrames))
+		hubs = append(hubs, newH264Hub())
 		ways = append(ways, "H.264 as the camera makes it")
 	}
 	if c.picture != 0 && haveVP8 {
 		hubs = append(hubs, newHub(string(VP8), true, videoQueueFrames))
 		ways = append(ways, "VP8 made here")
+	}
+	if c.h264 && len(hubs) == 1 {
+		b.say("The picture comes from the camera %s (%s), as %s%s.", c.path, c.name, ways[0], alsoVP8())
+		b.useH264("camera "+c.path, func() (h264Input, error) { return b.openV4L2H264(c) })
+		b.tuner = v4l2Tuner{c.path}
+		return
 	}
 	if len(hubs) == 0 {
 		b.say("There is no picture: the camera %s (%s) makes no H.264, and this build without cgo lacks the VP8 encoder.", c.path, c.name)
@@ -177,19 +180,23 @@ func (b *Board) useCamera(c camera) {
 }
 
 func (b *Board) openCamera(c camera, h, raw *hub) (producer, error) {
-	format := c.picture
 	if h.codec == string(H264) {
-		format = formatH264
+		v, err := b.openV4L2H264(c)
+		return &h264Producer{in: v, hub: h, bitrate: b.cfg.Bitrate, frame: time.Second / time.Duration(b.cfg.FPS)}, err
 	}
-	v, err := b.openV4L2(c, format)
+	v, err := b.openV4L2(c, c.picture)
 	if err != nil {
 		return nil, err
 	}
-	if format == formatH264 {
-		v.setBitrate(b.cfg.Bitrate)
-		return &h264Producer{in: v264{v}, hub: h, bitrate: b.cfg.Bitrate, frame: time.Second / time.Duration(b.cfg.FPS)}, nil
-	}
 	return b.newVP8Producer(h, raw, &vPicture{v4l2: v, every: time.Second / time.Duration(b.cfg.FPS)}), nil
+}
+
+func (b *Board) openV4L2H264(c camera) (v264, error) {
+	v, err := b.openV4L2(c, formatH264)
+	if err == nil {
+		v.setBitrate(b.cfg.Bitrate)
+	}
+	return v264{v}, err
 }
 
 // v4l2 is an open, running camera.
@@ -356,7 +363,7 @@ func (v *vPicture) next(ctx context.Context) (*image.YCbCr, time.Time, error) {
 		switch {
 		case early && err == nil:
 		case errors.Is(err, errBadPicture):
-			if bad++; bad >= cameraBadFrames {
+			if bad++; bad >= maxBadPictures {
 				return nil, time.Time{}, fmt.Errorf("%d broken pictures in a row, the last: %w", bad, err)
 			}
 		case err != nil:

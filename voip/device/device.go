@@ -156,7 +156,10 @@ const (
 
 // Config says which devices a Board uses. The zero value is usable.
 type Config struct {
-	// Camera is Auto (also the empty string), Test, None or a path such as "/dev/video0".
+	// Camera is Auto (also the empty string), Test, None, a path such as "/dev/video0", or a
+	// command for the shell that writes video to its output while somebody watches: after
+	// "h264:" one that writes H.264 (Annex B), after "mjpeg:" JPEG pictures. The command finds
+	// WIDTH, HEIGHT, FPS and BITRATE (in bits per second) in its environment.
 	Camera string
 	// Microphone is Auto (also the empty string), Test, None or "hw:CARD,DEVICE".
 	Microphone string

@@ -33,6 +33,9 @@ func (b *Board) chooseCamera() error {
 		b.useTestPicture("because no camera was found")
 		return nil
 	}
+	if b.useProgram() {
+		return nil
+	}
 	_, err := b.findV4L2(b.cfg.Camera)
 	return err
 }
@@ -56,12 +59,57 @@ func (b *Board) newFeed(name string, open func(h *hub) (producer, error), hubs .
 }
 
 func (b *Board) newVP8Producer(h, raw *hub, in pictureInput) *vp8Producer {
-	return &vp8Producer{
-		in: in, hub: h, raw: raw, bitrate: b.cfg.Bitrate, frame: time.Second / time.Duration(b.cfg.FPS), now: time.Now, log: b.cfg.Log,
+	return &vp8Producer{b.newVP8Coder(h, raw), in}
+}
+
+func (b *Board) newVP8Coder(h, raw *hub) vp8Coder {
+	return vp8Coder{
+		hub: h, raw: raw, bitrate: b.cfg.Bitrate, frame: time.Second / time.Duration(b.cfg.FPS), now: time.Now, log: b.cfg.Log,
 		make: func(width, height int) (pictureEncoder, error) {
 			return newVP8Encoder(width, height, b.cfg.Bitrate, b.cfg.CPUUsed)
 		},
 	}
+}
+
+// useH264 takes a camera that gives nothing but H.264. Others have it decoded, where this
+// build can.
+func (b *Board) useH264(name string, open func() (h264Input, error)) {
+	coded := newH264Hub()
+	hubs := []*hub{coded}
+	var vp8, raw *hub
+	if haveH264Decoder {
+		vp8, raw = newHub(string(VP8), true, videoQueueFrames), newRawHub(string(H264), rawPictureQueue)
+		vp8.mode = string(H264)
+		hubs = append(hubs, vp8)
+	}
+	b.video = b.newFeed(name, func(*hub) (producer, error) {
+		in, err := open()
+		if err != nil {
+			return nil, err
+		}
+		p := &h264Producer{in: in, hub: coded, bitrate: b.cfg.Bitrate, frame: time.Second / time.Duration(b.cfg.FPS)}
+		if haveH264Decoder {
+			p.eye = &h264Eye{vp8Coder: b.newVP8Coder(vp8, raw)}
+			p.eye.pace = func(every time.Duration) { p.eye.every = every }
+		}
+		return p, nil
+	}, hubs...)
+	b.video.raw = raw
+}
+
+// newH264Hub is a hub for what a camera codes by itself.
+func newH264Hub() *hub {
+	h := newHub(string(H264), true, videoQueueFrames)
+	h.replays = true
+	return h
+}
+
+// alsoVP8 ends a sentence about a camera's H.264.
+func alsoVP8() string {
+	if haveH264Decoder {
+		return ", or VP8 made of it here"
+	}
+	return ""
 }
 
 // findMicrophone decides where the sound comes from.

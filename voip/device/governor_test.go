@@ -97,12 +97,12 @@ func TestSlowBoard(t *testing.T) {
 			}
 			h := newHub(string(VP8), true, 10_000)
 			v := h.add(func(*viewer) {})
-			p := &vp8Producer{
-				in: b, hub: h, bitrate: 500_000, frame: time.Second / 15, now: func() time.Time { return b.now }, log: slog.New(slog.DiscardHandler),
+			p := &vp8Producer{in: b, vp8Coder: vp8Coder{
+				hub: h, bitrate: 500_000, frame: time.Second / 15, now: func() time.Time { return b.now }, log: slog.New(slog.DiscardHandler),
 				make: func(width, height int) (pictureEncoder, error) {
 					return &slowEncoder{slowBoard: b, width: width, height: height}, nil
 				},
-			}
+			}}
 			if err := p.run(t.Context()); !errors.Is(err, errScriptOver) {
 				t.Fatal(err)
 			}

@@ -2,6 +2,7 @@ package device
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 )
@@ -21,8 +22,13 @@ type hub struct {
 	mode  string // the codec that the device gives for it: its own, or for plain frames another's
 	keyed bool   // frames depend on those before them, so that a viewer begins and resumes at a key frame
 	depth int    // frames in each viewer's queue
+	// replays says that who comes is given what has come since the last key frame: the
+	// device makes none on request.
+	replays bool
 
 	mu        sync.Mutex
+	past      []EncodedFrame // since the last key frame, if it replays
+	pastBytes int
 	viewers   map[*viewer]struct{}
 	keyWanted bool
 	lastKey   time.Time
@@ -35,6 +41,7 @@ func newHub(codec string, keyed bool, depth int) *hub {
 // viewer is one end of a hub. All its state is guarded by hub.mu.
 type viewer struct {
 	hub   *hub
+	depth int           // frames in its queue
 	leave func(*viewer) // gives the viewer back to the feed it came from
 	wake  chan struct{} // holds one token while there may be something to read
 
@@ -52,10 +59,52 @@ type viewer struct {
 func (h *hub) add(leave func(*viewer)) *viewer {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	v := &viewer{hub: h, leave: leave, wake: make(chan struct{}, 1), needKey: h.keyed}
+	v := &viewer{hub: h, depth: h.depth + len(h.past), leave: leave, wake: make(chan struct{}, 1), needKey: h.keyed}
 	h.viewers[v] = struct{}{}
-	h.keyWanted = h.keyed
+	if len(h.past) == 0 {
+		h.keyWanted = h.keyed
+		return v
+	}
+	// It is to be seen at once, as the way to the newest picture.
+	v.queue, v.started, v.needKey = slices.Clone(h.past), true, false
+	for i := range v.queue {
+		v.queue[i].Duration = replayPace
+	}
+	v.signal()
 	return v
+}
+
+const (
+	// replayPace is the length of a frame that is replayed, and maxReplay what is kept for it
+	// at most, in bytes.
+	replayPace = time.Millisecond
+	maxReplay  = 1 << 20
+)
+
+// remember keeps a frame for those who come later. hub.mu is held.
+func (h *hub) remember(f EncodedFrame) {
+	if f.Key {
+		h.past, h.pastBytes = nil, 0
+	}
+	if h.pastBytes += len(f.Data); h.pastBytes > maxReplay || len(h.past) == 0 && !f.Key {
+		h.past = nil
+		return
+	}
+	h.past = append(h.past, f)
+}
+
+// forget drops what is kept, as after the end of a device.
+func (h *hub) forget() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.past = nil
+}
+
+// sinceKey is what is kept.
+func (h *hub) sinceKey() []EncodedFrame {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.past)
 }
 
 // remove takes a viewer out, whose reader then gets err. It says whether the viewer was in.
@@ -89,6 +138,9 @@ func (h *hub) empty() bool {
 func (h *hub) publish(f EncodedFrame) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.replays {
+		h.remember(f)
+	}
 	for v := range h.viewers {
 		v.offer(f)
 	}
@@ -143,7 +195,7 @@ func (v *viewer) offer(f EncodedFrame) {
 		v.skip(f)
 		return
 	}
-	if len(v.queue) == v.hub.depth && !v.makeRoom(f.Key) {
+	if len(v.queue) >= v.depth && !v.makeRoom(f.Key) {
 		v.skip(f)
 		return
 	}
@@ -233,10 +285,13 @@ func (v *viewer) read(ctx context.Context) (EncodedFrame, error) {
 func (v *viewer) ReadFrame(ctx context.Context) (EncodedFrame, error) { return v.read(ctx) }
 
 // RequestKeyFrame implements VideoStream.
-func (v *viewer) RequestKeyFrame() {
-	v.hub.mu.Lock()
-	defer v.hub.mu.Unlock()
-	v.hub.keyWanted = true
+func (v *viewer) RequestKeyFrame() { v.hub.wantKey() }
+
+// wantKey asks for a key frame.
+func (h *hub) wantKey() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.keyWanted = true
 }
 
 // SetBitrate implements VideoStream.

@@ -3,6 +3,7 @@ package device
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 )
@@ -259,5 +260,54 @@ func TestFeed(t *testing.T) {
 	b.Close()
 	if _, err := v.read(ctx); !errors.Is(err, ErrClosed) {
 		t.Error("after the board was closed:", err)
+	}
+}
+
+// Who comes to a camera that makes no key frames on request sees it at once, and keeps up.
+func TestHubReplays(t *testing.T) {
+	h := newH264Hub()
+	publish := func(n int, key bool) {
+		h.publish(EncodedFrame{Data: []byte{byte(n)}, Duration: 60 * time.Millisecond, Key: key})
+	}
+	take := func(v *viewer) (got string, length time.Duration) {
+		for {
+			f, ok, err := v.pop()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !ok {
+				return got, length
+			}
+			got, length = got+fmt.Sprint(f.Data[0], " "), length+f.Duration
+		}
+	}
+	publish(1, false)
+	for n := 2; n < 22; n++ {
+		publish(n, n == 2 || n == 6)
+	}
+	v := h.add(func(*viewer) {})
+	if got, length := take(v); got != "6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 " || length != 16*replayPace {
+		t.Errorf("%s in %v", got, length)
+	}
+	publish(22, false)
+	if got, length := take(v); got != "22 " || length != 60*time.Millisecond {
+		t.Errorf("%s in %v", got, length)
+	}
+	// One that does not read is bounded all the same.
+	slow := h.add(func(*viewer) {})
+	for n := range 100 {
+		publish(n, false)
+	}
+	if len(slow.queue) > videoQueueFrames+18 {
+		t.Errorf("%d frames wait", len(slow.queue))
+	}
+	h.forget()
+	if got, _ := take(h.add(func(*viewer) {})); got != "" {
+		t.Errorf("%s of a device that has ended", got)
+	}
+	publish(1, true)
+	h.publish(EncodedFrame{Data: make([]byte, maxReplay), Duration: time.Millisecond})
+	if kept := h.sinceKey(); len(kept) != 0 {
+		t.Errorf("%d frames are kept", len(kept))
 	}
 }

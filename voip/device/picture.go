@@ -27,9 +27,9 @@ type pictureEncoder interface {
 	close()
 }
 
-// vp8Producer codes a camera's pictures as VP8 for all viewers.
-type vp8Producer struct {
-	in      pictureInput
+// vp8Coder codes pictures as VP8 for all viewers, and gives plain ones to those who look
+// for themselves.
+type vp8Coder struct {
 	hub     *hub
 	raw     *hub // of the pictures themselves; may be nil
 	bitrate int  // the most, in bits per second
@@ -38,6 +38,8 @@ type vp8Producer struct {
 	make func(width, height int) (pictureEncoder, error)
 	now  func() time.Time
 	log  *slog.Logger
+	// pace is told the least time from one picture to the next.
+	pace func(every time.Duration)
 
 	governor      governor
 	scaler        scaler
@@ -45,19 +47,57 @@ type vp8Producer struct {
 	width, height int           // that enc is for
 	last          time.Time     // of the picture before
 	skipped       time.Duration // length of the pictures that the encoder left out
+	shown         time.Time     // when a plain picture was given out last
+}
+
+// wanted says whether anybody wants its pictures.
+func (p *vp8Coder) wanted() bool { return !p.hub.empty() || p.raw != nil && !p.raw.empty() }
+
+// take takes the next picture, which was taken at a time and for which some was spent already.
+func (p *vp8Coder) take(pic *image.YCbCr, at time.Time, spent time.Duration) error {
+	p.governor.frame = p.frame
+	if p.raw != nil && at.Sub(p.shown) >= rawPictureEvery && !p.raw.empty() {
+		p.shown = at
+		p.raw.publish(EncodedFrame{Key: true, picture: clonePicture(pic)})
+	}
+	if p.hub.empty() {
+		p.last, p.skipped = at, 0 // only plain pictures are wanted
+		return nil
+	}
+	begin := p.now()
+	if err := p.code(pic, at); err != nil {
+		return err
+	}
+	if p.governor.took(p.now().Sub(begin)+spent, at) {
+		e := p.governor.effort()
+		p.pace(p.frame * time.Duration(e.every))
+		width, height := e.size(pic.Rect.Dx(), pic.Rect.Dy())
+		p.log.Info("the picture was fitted to what the board can do", "width", width, "height", height, "every", e.every)
+	}
+	return nil
+}
+
+func (p *vp8Coder) close() {
+	if p.enc != nil {
+		p.enc.close()
+		p.enc = nil
+	}
+}
+
+// vp8Producer codes a camera's plain pictures.
+type vp8Producer struct {
+	vp8Coder
+	in pictureInput
 }
 
 func (p *vp8Producer) run(ctx context.Context) (err error) {
 	defer func() {
-		if p.enc != nil {
-			p.enc.close()
-		}
+		p.vp8Coder.close()
 		if cerr := p.in.close(); err == nil {
 			err = cerr
 		}
 	}()
-	p.governor.frame = p.frame
-	var shown time.Time // when a plain picture was given out last
+	p.pace = p.in.pace
 	for {
 		pic, at, err := p.in.next(ctx)
 		if ctx.Err() != nil {
@@ -66,29 +106,14 @@ func (p *vp8Producer) run(ctx context.Context) (err error) {
 		if err != nil {
 			return fmt.Errorf("device: camera: %w", err)
 		}
-		if p.raw != nil && at.Sub(shown) >= rawPictureEvery && !p.raw.empty() {
-			shown = at
-			p.raw.publish(EncodedFrame{Key: true, picture: clonePicture(pic)})
-		}
-		if p.hub.empty() {
-			p.last, p.skipped = at, 0 // only plain pictures are wanted
-			continue
-		}
-		begin := p.now()
-		if err := p.code(pic, at); err != nil {
+		if err := p.take(pic, at, p.in.spent()); err != nil {
 			return err
-		}
-		if p.governor.took(p.now().Sub(begin)+p.in.spent(), at) {
-			e := p.governor.effort()
-			p.in.pace(p.frame * time.Duration(e.every))
-			width, height := e.size(pic.Rect.Dx(), pic.Rect.Dy())
-			p.log.Info("the picture was fitted to what the board can do", "width", width, "height", height, "every", e.every)
 		}
 	}
 }
 
 // code hands a picture to the viewers, as large as the board can do.
-func (p *vp8Producer) code(pic *image.YCbCr, at time.Time) error {
+func (p *vp8Coder) code(pic *image.YCbCr, at time.Time) error {
 	// Only the picture tells how large the camera's pictures really are.
 	width, height := p.governor.effort().size(pic.Rect.Dx(), pic.Rect.Dy())
 	if p.enc == nil || width != p.width || height != p.height {
@@ -138,10 +163,15 @@ type h264Producer struct {
 	hub     *hub
 	bitrate int
 	frame   time.Duration
+	eye     *h264Eye // for those who cannot do with H.264; nil if this build cannot decode it
 }
 
 func (p *h264Producer) run(ctx context.Context) (err error) {
 	defer func() {
+		p.hub.forget()
+		if p.eye != nil {
+			p.eye.close()
+		}
 		if cerr := p.in.close(); err == nil {
 			err = cerr
 		}
@@ -171,5 +201,76 @@ func (p *h264Producer) run(ctx context.Context) (err error) {
 		last = at
 		data, key := sets.complete(unit)
 		p.hub.publish(EncodedFrame{Data: data, Duration: d, Key: key})
+		if p.eye == nil {
+			continue
+		}
+		wantKey, err := p.eye.see(p.hub, data, key, at)
+		if err != nil {
+			return err
+		}
+		if wantKey {
+			p.hub.wantKey()
+		}
+	}
+}
+
+// h264Eye sees what a camera's H.264 shows, as long as somebody wants to: peers that take
+// only VP8, and who looks for motion or takes a picture.
+type h264Eye struct {
+	vp8Coder
+	dec   *h264Decoder
+	blind bool // until the next key frame
+	every time.Duration
+	seen  time.Time // the last picture
+}
+
+// see takes a picture's access unit, which the hub has been given. It says whether it needs
+// a key frame to go on.
+func (e *h264Eye) see(h *hub, unit []byte, key bool, at time.Time) (wantKey bool, err error) {
+	if !e.wanted() {
+		e.close()
+		return false, nil
+	}
+	begin := e.now()
+	if e.dec == nil {
+		if e.dec, err = newH264Decoder(); err != nil {
+			return false, err
+		}
+		e.blind = true
+	}
+	units := []EncodedFrame{{Data: unit}}
+	if e.blind && !key {
+		if units = h.sinceKey(); len(units) == 0 {
+			return true, nil
+		}
+	}
+	var pic *image.YCbCr
+	for _, u := range units {
+		if pic, err = e.dec.decode(u.Data); err != nil {
+			break
+		}
+	}
+	if err != nil {
+		if !e.blind {
+			e.log.Warn("a picture of the camera's H.264 is broken", "err", err)
+		}
+		e.close()
+		return true, nil
+	}
+	e.blind = false
+	// Some slack, as cameras are not that regular.
+	if pic == nil || at.Sub(e.seen) < e.every*3/4 {
+		return false, nil
+	}
+	e.seen = at
+	return false, e.take(pic, at, e.now().Sub(begin))
+}
+
+// close lets go of the decoder and the encoder.
+func (e *h264Eye) close() {
+	e.vp8Coder.close()
+	if e.dec != nil {
+		e.dec.close()
+		e.dec = nil
 	}
 }

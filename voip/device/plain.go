@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"image"
 	"image/jpeg"
@@ -51,8 +52,8 @@ func packSound(block []int16) []byte {
 type PictureStream struct{ v *viewer }
 
 // OpenPictures starts the camera if need be and returns a stream of a few plain pictures a
-// second. ErrUnsupported says that the camera only gives coded ones, ErrBusy that it does
-// so for a call. ctx bounds the opening only. The stream is the caller's to Close.
+// second. ErrUnsupported says that the camera only gives coded ones, which this build cannot
+// decode, ErrBusy that it does so for a call. ctx bounds the opening only. The stream is the caller's to Close.
 func (b *Board) OpenPictures(ctx context.Context) (*PictureStream, error) {
 	if b.video == nil || b.video.raw == nil {
 		return nil, ErrUnsupported
@@ -108,16 +109,19 @@ func (s *SoundStream) ReadSound(ctx context.Context) ([]int16, error) {
 func (s *SoundStream) Close() error { return s.v.Close() }
 
 // Snapshot takes a picture and returns it as JPEG with its size in pixels. The error wraps
-// ErrUnsupported if there is no camera, or only one that gives nothing but H.264; ErrBusy
-// if it is giving that to a call.
+// ErrUnsupported if there is no camera, or only one that gives nothing but H.264 to a build
+// that cannot decode it; ErrBusy if it is giving that to a call.
 func (b *Board) Snapshot(ctx context.Context) (data []byte, width, height int, err error) {
 	switch {
 	case b.video == nil:
 		return nil, 0, 0, fmt.Errorf("%w: there is no camera", ErrUnsupported)
 	case b.video.raw == nil && b.still == nil:
 		return nil, 0, 0, fmt.Errorf("%w: the camera gives nothing but H.264", ErrUnsupported)
-	case b.video.raw == nil:
-		return b.stillPicture(ctx)
+	case b.still != nil && (b.video.raw == nil || b.video.active() == ""):
+		data, width, height, err = b.stillPicture(ctx)
+		if b.video.raw == nil || !errors.Is(err, ErrBusy) { // somebody else may just have come
+			return data, width, height, err
+		}
 	}
 	wait := 1
 	if b.video.active() == "" {

@@ -44,8 +44,8 @@ func (b *Board) filmVideo() VideoCodec {
 // Remember keeps the last moments of the picture, of the sound or of both until ctx ends
 // or a device fails, and returns why. What Record makes in the meantime begins with them.
 // Both devices run all the while. One that is not there is left out, and so is a camera
-// that gives no plain pictures: nobody could look for motion in it, so that it would run
-// for this alone.
+// that gives no plain pictures (in builds that cannot decode H.264): nobody could look for
+// motion in it, so that it would run for this alone.
 func (b *Board) Remember(ctx context.Context, video, audio bool, keep time.Duration) error {
 	keep = min(keep, MaxRemember)
 	ctx, cancel := context.WithCancel(ctx)

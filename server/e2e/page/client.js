@@ -154,6 +154,16 @@ async function waitForText(roomId, body, seconds = 20) {
     }, seconds);
 }
 
+/** Waits for the next picture from somebody else after an event, and gives its size as the message says it. */
+async function waitForPicture(roomId, after) {
+    return until(`a picture in ${roomId}`, () => {
+        const events = client.getRoom(roomId)?.getLiveTimeline().getEvents() ?? [];
+        const from = events.findIndex((e) => e.getId() === after);
+        const event = from >= 0 && events.slice(from).find((e) => e.getContent().msgtype === "m.image" && e.getSender() !== client.getUserId());
+        return event && event.getContent().info;
+    });
+}
+
 /** Follows a call: its states, and its picture and sound as soon as they come. */
 function watch(newCall) {
     call = newCall;
@@ -303,7 +313,7 @@ window.porch = {
     tools,
     login, comeAsGuest, stop, cryptoStarts,
     createRoom, acceptInvite, directRoom, waitForMember,
-    sendText, sendState, waitForText,
+    sendText, sendState, waitForText, waitForPicture,
     placeCall, answerCall, waitForCall, forgetCall, callInfo, callEvents, hangUp, rejectCall, holdThem, mute, dial,
     restartICE, leaveRoom, relaysAreKnown, callStats, path,
     ...media.forTests,
