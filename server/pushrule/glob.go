@@ -164,7 +164,8 @@ func foundPlain(folded, word string, left *effort) bool {
 		if (at == 0 || !inWord(folded, at-1)) && endsBefore(folded, at+len(word)) {
 			return true
 		}
-		from = at + 1
+		_, size := utf8.DecodeRuneInString(folded[at:])
+		from = at + max(size, 1) // an empty word is nowhere inside a character
 	}
 	return false
 }
