@@ -58,13 +58,10 @@ func piece(src, past []int16, most int, any bool) int {
 		most = min(most, len(src)/2)
 	}
 	likeness := func(n, step int) float64 {
-		a, b := src[:n], past
 		if past == nil {
-			b = src[n : 2*n]
-		} else {
-			b = past[len(past)-n:]
+			return correlation(src[:n], src[n:2*n], step)
 		}
-		return correlation(a, b, step)
+		return correlation(src[:n], past[len(past)-n:], step)
 	}
 	const coarse = 6
 	best, found := -math.MaxFloat64, 0
