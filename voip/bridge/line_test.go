@@ -3,6 +3,8 @@ package bridge
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"strings"
@@ -368,4 +370,60 @@ func withLoss(t *testing.T, repeats bool) (seen map[uint16]bool, repeated int) {
 	defer p.mu.Unlock()
 	p.see = nil
 	return seen, repeated
+}
+
+// dyingMedia has a camera that fails again and again, after a while each time.
+type dyingMedia struct {
+	*lineMedia
+	lives func(n int) time.Duration // of the camera when it is opened for the n-th time
+
+	mu     sync.Mutex
+	begin  time.Time
+	opened []time.Duration
+}
+
+func (m *dyingMedia) OpenVideo(ctx context.Context, codec device.VideoCodec) (device.VideoStream, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.begin.IsZero() {
+		m.begin = time.Now()
+	}
+	m.opened = append(m.opened, time.Since(m.begin).Round(time.Second))
+	v, err := m.lineMedia.OpenVideo(ctx, codec)
+	return &dyingVideo{v, time.Now().Add(m.lives(len(m.opened)))}, err
+}
+
+type dyingVideo struct {
+	device.VideoStream
+	end time.Time
+}
+
+func (v *dyingVideo) ReadFrame(ctx context.Context) (device.EncodedFrame, error) {
+	if !time.Now().Before(v.end) {
+		return device.EncodedFrame{}, errors.New("the camera is gone")
+	}
+	return v.VideoStream.ReadFrame(ctx)
+}
+
+// A camera that fails in a call is opened again, less and less often, and soon again once it
+// has worked for a while.
+func TestReopensWhatFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLines(t)
+		to := l.add("10.0.0.2", 2_000_000)
+		l.start()
+		m := &dyingMedia{lineMedia: &lineMedia{fakeMedia: newMedia(), wants: map[*lineVideo]int{}}, lives: func(n int) time.Duration {
+			if n == 7 {
+				return 11 * time.Second
+			}
+			return 0
+		}}
+		l.call(l.house(m), to, false)
+		time.Sleep(80 * time.Second)
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if got, want := fmt.Sprint(m.opened), "[0s 2s 6s 14s 30s 46s 1m2s 1m15s 1m19s]"; got != want {
+			t.Errorf("opened at %s, not %s", got, want)
+		}
+	})
 }

@@ -18,8 +18,11 @@ import (
 const (
 	// keyFrameInterval is the least time between two key frames asked for.
 	keyFrameInterval = time.Second
-	// reopenAfter is how long a device that failed is left alone.
+	// reopenAfter is how long a device that failed is left alone: each time twice as long, up
+	// to reopenMost times, until it has worked for worksAgain.
 	reopenAfter = 2 * time.Second
+	reopenMost  = 8
+	worksAgain  = 10 * time.Second
 	// maxHeld and maxHeldBytes bound the frames kept until the connection is there.
 	maxHeld      = 64
 	maxHeldBytes = 2 << 20
@@ -116,7 +119,9 @@ func (s *Session) setCodec(kind, codec string) {
 // pump feeds one track from its device until ctx ends, and opens the device again
 // if it fails.
 func (s *Session) pump(ctx context.Context, snd *sender, codec string) {
+	wait := reopenAfter
 	for attempt := 0; ctx.Err() == nil; attempt++ {
+		begin := s.b.cfg.Now()
 		src, err := s.openSource(ctx, snd, codec)
 		if err == nil {
 			err = s.feed(ctx, snd, src)
@@ -130,12 +135,11 @@ func (s *Session) pump(ctx context.Context, snd *sender, codec string) {
 			return
 		}
 		s.log.Warn("bridge: a device failed in a call", "kind", snd.kind, "codec", codec, "error", err)
-		again := time.NewTimer(reopenAfter)
-		select {
-		case <-again.C:
-		case <-ctx.Done():
-			again.Stop()
+		if s.b.cfg.Now().Sub(begin) >= worksAgain {
+			wait = reopenAfter
 		}
+		pause(ctx, wait)
+		wait = min(2*wait, reopenMost*reopenAfter)
 	}
 }
 
