@@ -238,3 +238,31 @@ func TestRoads(t *testing.T) {
 		})
 	}
 }
+
+// A way that becomes longer, as by a relay or another network, is no queue.
+func TestTheWayBecomesLonger(t *testing.T) {
+	d := newDrive(t)
+	d.drive(road{bits: 5_000_000, delay: 20 * time.Millisecond}, 10)
+	d.on.delay += 200 * time.Millisecond
+	rates := d.drive(road{}, 20)
+	t.Logf("%v", rates)
+	if slices.Min(rates) < 200 || rates[9] < 450 {
+		t.Errorf("from one second to the next: %v kbit/s", rates)
+	}
+}
+
+// Another's traffic that fills the line for a while takes its share; afterwards the rate is
+// back.
+func TestOthersOnTheLine(t *testing.T) {
+	d := newDrive(t)
+	on := road{bits: 1_000_000, delay: 20 * time.Millisecond, waits: 400 * time.Millisecond}
+	d.drive(on, 10)
+	on.others = 750_000
+	with := d.drive(on, 20)
+	on.others = 0
+	after := d.drive(on, 20)
+	t.Logf("with others %v, after them %v", with, after)
+	if with[9] > 300 || with[19] > 330 || slices.Max(after) < most/1000 {
+		t.Errorf("with others %v, after them %v kbit/s", with, after)
+	}
+}

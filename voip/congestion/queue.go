@@ -22,6 +22,9 @@ const (
 	// emptySeconds is how long the least delay ever seen is taken for that of an empty queue.
 	// After it a way that has become longer, or another's queue that stays, is nothing new.
 	emptySeconds = 10
+	// patience is how long a long queue may stay as it is though less is sent, until it is
+	// taken for a longer way, or another's.
+	patience = 1500 * time.Millisecond
 )
 
 // state is what the queue before the line does.
@@ -44,6 +47,7 @@ type queue struct {
 	}
 	begin  time.Time // of the call
 	uneven time.Duration
+	stuck  time.Time // since when a long queue has not changed; zero: it has
 }
 
 // sample is a delay of packets that were sent at a time.
@@ -116,12 +120,25 @@ func (q *queue) state() state {
 	if len(q.looks) < fewLooks {
 		return free
 	}
-	waits := q.looks[len(q.looks)-1].delay - q.empty()
-	growth := q.growth()
-	bound := growing + q.uneven/2
+	last := q.looks[len(q.looks)-1]
+	waits, growth, bound := last.delay-q.empty(), q.growth(), growing+q.uneven/2
+	flat := waits > longQueue+q.uneven && growth <= bound && growth > -bound/4
+	if !flat {
+		q.stuck = time.Time{}
+	}
 	switch {
-	case growth > bound, waits > longQueue+q.uneven && growth > -bound/4:
+	case growth > bound:
 		return overuse
+	case flat && q.stuck.IsZero():
+		q.stuck = last.sent
+		return overuse
+	case flat && last.sent.Sub(q.stuck) < patience:
+		return overuse
+	case flat:
+		for i := range q.least {
+			q.least[i].delay = last.delay
+		}
+		return free
 	case waits > shortQueue+q.uneven/2:
 		return holding
 	}
