@@ -22,9 +22,15 @@ type playback struct {
 	heard    func([]int16)
 	resample *resampler
 	drift    drift
-	queue    chan []int16
+	queue    chan queued
 	quit     context.CancelFunc
 	done     chan struct{} // closed when the device is closed
+}
+
+// queued is a block that waits for the card.
+type queued struct {
+	pcm   []int16
+	paced bool // by the card: what comes behind it waits for it
 }
 
 // openPlayback opens a loudspeaker, which spawn runs. heard is told what the card is given.
@@ -40,7 +46,7 @@ func openPlayback(ctx context.Context, path func() string, log *slog.Logger, hea
 		log:      log,
 		heard:    heard,
 		resample: newResampler(soundRate, d.format.rate),
-		queue:    make(chan []int16, playbackQueue),
+		queue:    make(chan queued, playbackQueue),
 		quit:     quit,
 		done:     make(chan struct{}),
 	}
@@ -59,7 +65,7 @@ func openPlayback(ctx context.Context, path func() string, log *slog.Logger, hea
 
 // play implements player.
 func (p *playback) play(pcm []int16) bool {
-	block := append([]int16(nil), pcm...)
+	block := queued{pcm: append([]int16(nil), pcm...)}
 	select {
 	case p.queue <- block:
 		return true
@@ -79,7 +85,7 @@ func (p *playback) play(pcm []int16) bool {
 // playNext implements pacer.
 func (p *playback) playNext(ctx context.Context, pcm []int16) error {
 	select {
-	case p.queue <- append([]int16(nil), pcm...):
+	case p.queue <- queued{append([]int16(nil), pcm...), true}:
 		return nil
 	case <-p.done:
 		return ErrClosed
@@ -154,9 +160,9 @@ func (p *playback) feed(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case block := <-p.queue:
-			p.heard(block)
-			pcm = p.resample.process(pcm[:0], block)
-			raw = p.format.encode(raw[:0], p.fit(pcm))
+			p.heard(block.pcm)
+			pcm = p.resample.process(pcm[:0], block.pcm)
+			raw = p.format.encode(raw[:0], p.fit(pcm, block.paced))
 		}
 		if err := p.write(ctx, raw); err != nil {
 			return err
@@ -164,10 +170,11 @@ func (p *playback) feed(ctx context.Context) error {
 	}
 }
 
-// fit follows the card's clock.
-func (p *playback) fit(pcm []int16) []int16 {
+// fit follows the card's clock, unless the sound does so itself: then there is always as much
+// as the card has room for.
+func (p *playback) fit(pcm []int16, paced bool) []int16 {
 	delay, running := p.delay()
-	if !running || len(pcm) == 0 {
+	if paced || !running || len(pcm) == 0 {
 		p.drift.reset()
 		return pcm
 	}
