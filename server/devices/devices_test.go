@@ -52,6 +52,8 @@ func TestRealBoard(t *testing.T) {
 		{"the door", opensTheDoor},
 		{"the button rings", buttonRings},
 		{"a call is seen and heard", callSeenAndHeard},
+		{"lullabies", singsLullabies},
+		{"the camera sees by night", seesByNight},
 		{"the camera is unplugged in a call", cameraUnplugged},
 		{"the microphone is unplugged in a call", microphoneUnplugged},
 		{"the loudspeaker is unplugged in a call", loudspeakerUnplugged},
