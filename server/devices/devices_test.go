@@ -52,6 +52,8 @@ func TestRealBoard(t *testing.T) {
 		{"the door", opensTheDoor},
 		{"the button rings", buttonRings},
 		{"a call is seen and heard", callSeenAndHeard},
+		{"a clip on request", clipOnRequest},
+		{"it watches the room", watchesRoom},
 		{"lullabies", singsLullabies},
 		{"the camera sees by night", seesByNight},
 		{"the camera is unplugged in a call", cameraUnplugged},

@@ -177,6 +177,14 @@ type message struct {
 	MsgType string `json:"msgtype"`
 	Body    string `json:"body"`
 	URL     string `json:"url"`
+	Info    struct {
+		Type      string `json:"mimetype"`
+		Size      int    `json:"size"`
+		Width     int    `json:"w"`
+		Height    int    `json:"h"`
+		Duration  int    `json:"duration"` // in milliseconds
+		Thumbnail string `json:"thumbnail_url"`
+	} `json:"info"`
 }
 
 func (e event) message() (m message) {

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -124,6 +125,17 @@ func run(t *testing.T, in io.Reader, out io.Writer, name string, args ...string)
 	return p
 }
 
+// ended says whether the program has ended by itself.
+func (p *program) ended() bool {
+	select {
+	case err := <-p.done:
+		p.done <- err // for who stops it
+		return true
+	default:
+		return false
+	}
+}
+
 // stop ends the program and tells how often it ran dry or over.
 func (p *program) stop() (xruns int) {
 	_ = p.cmd.Process.Kill() // it may have ended
@@ -132,11 +144,56 @@ func (p *program) stop() (xruns int) {
 	return strings.Count(p.errors.String(), "run!!!")
 }
 
+// playBuffer is how much sound a player has in hand.
+const playBuffer = 400 * time.Millisecond
+
+// player is an aplay that runs.
+type player struct {
+	*program
+	source *source
+	rate   int // of bytes, a second
+}
+
+// source counts what is read from it.
+type source struct {
+	io.Reader
+	bytes atomic.Int64
+}
+
+func (s *source) Read(p []byte) (int, error) {
+	n, err := s.Reader.Read(p)
+	s.bytes.Add(int64(n))
+	return n, err
+}
+
+// played is how much the player has taken, by the card's clock.
+func (p *player) played() time.Duration {
+	return time.Duration(p.source.bytes.Load()) * time.Second / time.Duration(p.rate)
+}
+
 // play plays a tone into a card that repeats it at its other end.
-func play(t *testing.T, device string, hz float64, rate, channels int) *program {
+func play(t *testing.T, device string, hz float64, rate, channels int) *player {
 	t.Helper()
-	return run(t, &sine{hz: hz, rate: rate, channels: channels}, io.Discard, "aplay", "-q", "-D", device, "-t", "raw",
-		"-f", "S16_LE", "-r", fmt.Sprint(rate), "-c", fmt.Sprint(channels), "--period-time=20000", "--buffer-time=400000")
+	return playRaw(t, &sine{hz: hz, rate: rate, channels: channels}, device, rate, channels)
+}
+
+// playRaw is play for sound of any kind, in 16 bits little-endian. It waits until the card
+// plays, since snd-aloop gives no format to whom opens it while its other end is opened.
+func playRaw(t *testing.T, sound io.Reader, device string, rate, channels int) *player {
+	t.Helper()
+	for range 3 {
+		from := &source{Reader: sound}
+		p := &player{run(t, from, io.Discard, "aplay", "-q", "-D", device, "-t", "raw", "-f", "S16_LE", "-r", fmt.Sprint(rate),
+			"-c", fmt.Sprint(channels), "--period-time=20000", fmt.Sprintf("--buffer-time=%d", playBuffer.Microseconds())), from, 2 * rate * channels}
+		ended := false
+		if until(func() bool { ended = p.ended(); return ended || p.played() > 2*playBuffer }) && !ended {
+			return p
+		}
+		p.stop()
+		t.Logf("aplay is started again: %s", p.errors.String())
+	}
+	t.Fatal("the card plays nothing")
+	return nil
 }
 
 // recorder keeps the last second that a card heard.
