@@ -15,6 +15,7 @@ import (
 const (
 	// The song of this test is a second of the one tone and a second of the other.
 	songFirst, songSecond = 600, 900 // in hertz
+	songTime              = 2 * time.Second
 	// lullabyTime is how long the noise is to play, lullabyFade how much of that it is going.
 	lullabyTime, lullabyFade = time.Minute, 10 * time.Second
 	// noiseLevel is that of the board's noise at full volume, in dBFS.
@@ -45,6 +46,9 @@ func singsLullabies(t *testing.T, b *bench) {
 		}
 	}
 	falls(t, room)
+	if d := room.sounded(); d < songTime-20*time.Millisecond || d > songTime+20*time.Millisecond {
+		t.Errorf("a song of %v was heard for %v", songTime, d)
+	}
 
 	c.say("lullaby moon loop")
 	c.hears(t, `I play "moon" until`)
@@ -75,7 +79,9 @@ func singsLullabies(t *testing.T, b *bench) {
 func lullabyInCall(t *testing.T, c *client, room *recorder) {
 	p := c.call(t)
 	defer p.hangUp()
-	t.Logf("while the caller speaks the loudspeaker plays %v", eventually(t, room.last, peerTone))
+	from := time.Now()
+	h := eventually(t, room.last, peerTone)
+	t.Logf("the loudspeaker plays %v %v after the call is up", h, time.Since(from).Round(10*time.Millisecond))
 	p.stop()
 	rushes(t, room)
 	if _, _, up := p.senses(); !up {

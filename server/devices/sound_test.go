@@ -9,6 +9,7 @@ import (
 	"io"
 	"math"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -202,6 +203,7 @@ type recorder struct {
 	mu    sync.Mutex
 	pcm   []int16
 	total int // samples heard
+	loud  int // and those of them that were not silent
 }
 
 func record(t *testing.T, device string) *recorder {
@@ -226,6 +228,11 @@ func (r *recorder) add(pcm []int16) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.total += len(pcm)
+	for block := range slices.Chunk(pcm, rate/1000) {
+		if slices.Max(block) > 100 {
+			r.loud += len(block)
+		}
+	}
 	r.pcm = append(r.pcm, pcm...)
 	if over := len(r.pcm) - rate; over > 0 {
 		r.pcm = append([]int16(nil), r.pcm[over:]...)
@@ -241,6 +248,13 @@ func (r *recorder) last(ms int) []int16 {
 		return nil
 	}
 	return append([]int16(nil), r.pcm[len(r.pcm)-n:]...)
+}
+
+// sounded is for how long it was not silent.
+func (r *recorder) sounded() time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return time.Duration(r.loud) * time.Second / rate
 }
 
 func (r *recorder) heard() int {
