@@ -126,15 +126,21 @@ func run(t *testing.T, in io.Reader, out io.Writer, name string, args ...string)
 	return p
 }
 
-// ended says whether the program has ended by itself.
-func (p *program) ended() bool {
-	select {
-	case err := <-p.done:
-		p.done <- err // for who stops it
-		return true
-	default:
-		return false
+// began waits until the program works; false if it ended before, and if not it is stopped.
+func (p *program) began(works func() bool) bool {
+	ok := until(func() bool {
+		select {
+		case err := <-p.done:
+			p.done <- err // for who stops it
+			return true
+		default:
+			return works()
+		}
+	}) && works()
+	if !ok {
+		p.stop()
 	}
+	return ok
 }
 
 // stop ends the program and tells how often it ran dry or over.
@@ -186,11 +192,9 @@ func playRaw(t *testing.T, sound io.Reader, device string, rate, channels int) *
 		from := &source{Reader: sound}
 		p := &player{run(t, from, io.Discard, "aplay", "-q", "-D", device, "-t", "raw", "-f", "S16_LE", "-r", fmt.Sprint(rate),
 			"-c", fmt.Sprint(channels), "--period-time=20000", fmt.Sprintf("--buffer-time=%d", playBuffer.Microseconds())), from, 2 * rate * channels}
-		ended := false
-		if until(func() bool { ended = p.ended(); return ended || p.played() > 2*playBuffer }) && !ended {
+		if p.began(func() bool { return p.played() > 2*playBuffer }) {
 			return p
 		}
-		p.stop()
 		t.Logf("aplay is started again: %s", p.errors.String())
 	}
 	t.Fatal("the card plays nothing")
@@ -206,11 +210,20 @@ type recorder struct {
 	loud  int // and those of them that were not silent
 }
 
+// record listens at the other end of a card that plays. It waits until it hears something, if
+// only silence: see playRaw.
 func record(t *testing.T, device string) *recorder {
 	t.Helper()
-	r := &recorder{}
-	r.program = run(t, nil, r, "arecord", "-q", "-D", device, "-t", "raw", "-f", "S16_LE", "-r", fmt.Sprint(rate), "-c", "1", "--buffer-time=400000")
-	return r
+	for range 3 {
+		r := &recorder{}
+		r.program = run(t, nil, r, "arecord", "-q", "-D", device, "-t", "raw", "-f", "S16_LE", "-r", fmt.Sprint(rate), "-c", "1", "--buffer-time=400000")
+		if r.began(func() bool { return r.heard() > 0 }) {
+			return r
+		}
+		t.Logf("arecord is started again: %s", r.errors.String())
+	}
+	t.Fatal("the card hears nothing, not even silence")
+	return nil
 }
 
 // Write takes what arecord heard.
