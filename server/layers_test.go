@@ -111,7 +111,8 @@ var house = map[string]room{
 	"server/e2e":     {tests: join(ground, "golang.org/x/net/dns/dnsmessage", "github.com/coder/websocket", "server/pushrule", "voip/agent", "voip/bridge", "voip/call", "voip/device")},
 	"cmd/porchlight": {ours: join(ground, "server"), outside: []string{"github.com/alecthomas/kong", "golang.org/x/term"}},
 
-	"server/devices": {tests: join(pion, "github.com/pion/opus", "voip/device")}, // a peer that calls the board
+	// A peer that calls the board, and somebody who looks at its clips.
+	"server/devices": {tests: join(pion, "github.com/pion/opus", "github.com/at-wat/ebml-go", "voip/device")},
 
 	"firmware/guest":      {},
 	"firmware/guest/init": {},

@@ -52,7 +52,7 @@ func run(ctx context.Context, args []string) (code int, err error) {
 	first := flags.String("init", "", "the guest's first process: porchlight/firmware/guest/init, statically linked")
 	memory := flags.Int("memory", 512, "the machine's memory in MiB")
 	var files []string
-	flags.Func("file", "program to put into the guest's /usr/bin; may be given several times", func(path string) error {
+	flags.Func("file", "file to put into the guest's /usr/bin; may be given several times", func(path string) error {
 		files = append(files, path)
 		return nil
 	})

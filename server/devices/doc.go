@@ -5,5 +5,6 @@
 // The tests (build tag guest, "make devices") start `porchlight serve`, claim the house
 // and log in as a client would, and call the board with a peer of pion's. What the board's
 // sound cards play and hear, other people's aplay and arecord play and hear at their
-// other ends.
+// other ends. The program of a Raspberry Pi's own camera are these tests themselves, when
+// they are started under its name.
 package devices

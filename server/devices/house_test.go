@@ -177,6 +177,14 @@ type message struct {
 	MsgType string `json:"msgtype"`
 	Body    string `json:"body"`
 	URL     string `json:"url"`
+	Info    struct {
+		Type      string `json:"mimetype"`
+		Size      int    `json:"size"`
+		Width     int    `json:"w"`
+		Height    int    `json:"h"`
+		Duration  int    `json:"duration"` // in milliseconds
+		Thumbnail string `json:"thumbnail_url"`
+	} `json:"info"`
 }
 
 func (e event) message() (m message) {
@@ -231,10 +239,11 @@ func claimAndLogIn(h *house) *client {
 	return c
 }
 
-// request sends a request and gives its answer's body; any other status than 200 is an error.
+// request sends a request, with in as JSON or, if it is bytes, as it is, and gives its
+// answer's body; any other status than 200 is an error.
 func (c *client) request(ctx context.Context, method, path string, in any) ([]byte, error) {
-	var body []byte
-	if in != nil {
+	body, raw := in.([]byte)
+	if in != nil && !raw {
 		var err error
 		if body, err = json.Marshal(in); err != nil {
 			return nil, err
@@ -359,10 +368,32 @@ func (c *client) say(words string) {
 	c.send("m.room.message", map[string]string{"msgtype": "m.text", "body": words})
 }
 
-// set makes a setting of the board's, in the room with it.
+// set makes a setting of the board's, in the room with it, and waits until it is in force.
 func (c *client) set(name, value string) {
 	c.t.Helper()
+	if answer := c.trySet(name, value); !strings.HasPrefix(answer, name+" is ") {
+		c.t.Fatalf("%s=%s: %s", name, value, answer)
+	}
+}
+
+// trySet is set for a setting that the board may refuse: it gives what the board says to it.
+func (c *client) trySet(name, value string) string {
+	c.t.Helper()
 	c.must("PUT", fmt.Sprintf("/_matrix/client/v3/rooms/%s/state/local.porchlight.board/%s", url.PathEscape(c.room), name), map[string]string{"value": value}, nil)
+	return c.wait(c.t, "an answer to the setting "+name, func(e event) bool {
+		body := e.message().Body
+		return strings.HasPrefix(body, name+" is ") || strings.HasPrefix(body, "The setting was not taken")
+	}).message().Body
+}
+
+// upload puts a file into the content repository.
+func (c *client) upload(name string, data []byte) (uri string) {
+	c.t.Helper()
+	var answer struct {
+		URI string `json:"content_uri"`
+	}
+	c.must("POST", "/_matrix/media/v3/upload?filename="+url.QueryEscape(name), data, &answer)
+	return answer.URI
 }
 
 // download gives a file of the content repository.

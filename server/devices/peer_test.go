@@ -3,6 +3,7 @@
 package devices
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -62,6 +63,7 @@ type sight struct {
 	longest         time.Duration // between two pictures
 	at              time.Time     // of the last picture
 	picture         *image.YCbCr  // the last one
+	coded           []byte        // in its place, of H.264, which nothing here decodes
 }
 
 // hearing is what was heard.
@@ -154,6 +156,10 @@ func (p *peer) connect() {
 	})
 	p.pc.OnTrack(func(track *webrtc.TrackRemote, _ *webrtc.RTPReceiver) {
 		if track.Kind() == webrtc.RTPCodecTypeVideo {
+			if track.Codec().MimeType == webrtc.MimeTypeH264 {
+				p.watchH264(track)
+				return
+			}
 			p.watch(track)
 			return
 		}
@@ -260,6 +266,28 @@ func (p *peer) watch(track *webrtc.TrackRemote) {
 				whole = false
 				askKey()
 			}
+		}
+	}
+}
+
+// watchH264 takes the board's pictures as they are until the track ends.
+func (p *peer) watchH264(track *webrtc.TrackRemote) {
+	frames := samplebuilder.New(latePictures, &codecs.H264Packet{}, track.Codec().ClockRate)
+	for {
+		packet, _, err := track.ReadRTP()
+		if err != nil {
+			return // the call is over
+		}
+		frames.Push(packet)
+		for f := frames.Pop(); f != nil; f = frames.Pop() {
+			p.mu.Lock()
+			p.seen.bytes += len(f.Data)
+			p.seen.frames++
+			if !bytes.Equal(p.seen.coded, f.Data) {
+				p.seen.changed++
+			}
+			p.seen.coded, p.seen.at = f.Data, time.Now()
+			p.mu.Unlock()
 		}
 	}
 }

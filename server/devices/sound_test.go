@@ -9,8 +9,10 @@ import (
 	"io"
 	"math"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -124,6 +126,23 @@ func run(t *testing.T, in io.Reader, out io.Writer, name string, args ...string)
 	return p
 }
 
+// began waits until the program works; false if it ended before, and if not it is stopped.
+func (p *program) began(works func() bool) bool {
+	ok := until(func() bool {
+		select {
+		case err := <-p.done:
+			p.done <- err // for who stops it
+			return true
+		default:
+			return works()
+		}
+	}) && works()
+	if !ok {
+		p.stop()
+	}
+	return ok
+}
+
 // stop ends the program and tells how often it ran dry or over.
 func (p *program) stop() (xruns int) {
 	_ = p.cmd.Process.Kill() // it may have ended
@@ -132,11 +151,54 @@ func (p *program) stop() (xruns int) {
 	return strings.Count(p.errors.String(), "run!!!")
 }
 
+// playBuffer is how much sound a player has in hand.
+const playBuffer = 400 * time.Millisecond
+
+// player is an aplay that runs.
+type player struct {
+	*program
+	source *source
+	rate   int // of bytes, a second
+}
+
+// source counts what is read from it.
+type source struct {
+	io.Reader
+	bytes atomic.Int64
+}
+
+func (s *source) Read(p []byte) (int, error) {
+	n, err := s.Reader.Read(p)
+	s.bytes.Add(int64(n))
+	return n, err
+}
+
+// played is how much the player has taken, by the card's clock.
+func (p *player) played() time.Duration {
+	return time.Duration(p.source.bytes.Load()) * time.Second / time.Duration(p.rate)
+}
+
 // play plays a tone into a card that repeats it at its other end.
-func play(t *testing.T, device string, hz float64, rate, channels int) *program {
+func play(t *testing.T, device string, hz float64, rate, channels int) *player {
 	t.Helper()
-	return run(t, &sine{hz: hz, rate: rate, channels: channels}, io.Discard, "aplay", "-q", "-D", device, "-t", "raw",
-		"-f", "S16_LE", "-r", fmt.Sprint(rate), "-c", fmt.Sprint(channels), "--period-time=20000", "--buffer-time=400000")
+	return playRaw(t, &sine{hz: hz, rate: rate, channels: channels}, device, rate, channels)
+}
+
+// playRaw is play for sound of any kind, in 16 bits little-endian. It waits until the card
+// plays, since snd-aloop gives no format to whom opens it while its other end is opened.
+func playRaw(t *testing.T, sound io.Reader, device string, rate, channels int) *player {
+	t.Helper()
+	for range 3 {
+		from := &source{Reader: sound}
+		p := &player{run(t, from, io.Discard, "aplay", "-q", "-D", device, "-t", "raw", "-f", "S16_LE", "-r", fmt.Sprint(rate),
+			"-c", fmt.Sprint(channels), "--period-time=20000", fmt.Sprintf("--buffer-time=%d", playBuffer.Microseconds())), from, 2 * rate * channels}
+		if p.began(func() bool { return p.played() > 2*playBuffer }) {
+			return p
+		}
+		t.Logf("aplay is started again: %s", p.errors.String())
+	}
+	t.Fatal("the card plays nothing")
+	return nil
 }
 
 // recorder keeps the last second that a card heard.
@@ -145,13 +207,23 @@ type recorder struct {
 	mu    sync.Mutex
 	pcm   []int16
 	total int // samples heard
+	loud  int // and those of them that were not silent
 }
 
+// record listens at the other end of a card that plays. It waits until it hears something, if
+// only silence: see playRaw.
 func record(t *testing.T, device string) *recorder {
 	t.Helper()
-	r := &recorder{}
-	r.program = run(t, nil, r, "arecord", "-q", "-D", device, "-t", "raw", "-f", "S16_LE", "-r", fmt.Sprint(rate), "-c", "1", "--buffer-time=400000")
-	return r
+	for range 3 {
+		r := &recorder{}
+		r.program = run(t, nil, r, "arecord", "-q", "-D", device, "-t", "raw", "-f", "S16_LE", "-r", fmt.Sprint(rate), "-c", "1", "--buffer-time=400000")
+		if r.began(func() bool { return r.heard() > 0 }) {
+			return r
+		}
+		t.Logf("arecord is started again: %s", r.errors.String())
+	}
+	t.Fatal("the card hears nothing, not even silence")
+	return nil
 }
 
 // Write takes what arecord heard.
@@ -169,6 +241,11 @@ func (r *recorder) add(pcm []int16) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.total += len(pcm)
+	for block := range slices.Chunk(pcm, rate/1000) {
+		if slices.Max(block) > 100 {
+			r.loud += len(block)
+		}
+	}
 	r.pcm = append(r.pcm, pcm...)
 	if over := len(r.pcm) - rate; over > 0 {
 		r.pcm = append([]int16(nil), r.pcm[over:]...)
@@ -184,6 +261,13 @@ func (r *recorder) last(ms int) []int16 {
 		return nil
 	}
 	return append([]int16(nil), r.pcm[len(r.pcm)-n:]...)
+}
+
+// sounded is for how long it was not silent.
+func (r *recorder) sounded() time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return time.Duration(r.loud) * time.Second / rate
 }
 
 func (r *recorder) heard() int {

@@ -256,6 +256,12 @@ func (d *pcm) restart(err error) error {
 	return err
 }
 
+// empty forgets what waits in the device.
+func (d *pcm) empty() error {
+	_ = d.ioctl(ioctlDrop, nil) // it may not be running
+	return d.ioctl(ioctlPrepare, nil)
+}
+
 func (d *pcm) close() error {
 	_ = d.ioctl(ioctlDrop, nil) // it may not have been running
 	d.log.Info("sound device stopped", "path", d.file.Name(), "rate", d.format.rate, "channels", d.format.channels, "xruns", d.xruns)

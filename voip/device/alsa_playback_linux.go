@@ -11,6 +11,10 @@ import (
 // buffer. What comes faster pushes out the oldest.
 const playbackQueue = 5
 
+// playbackVoice is how long after a voice began a block of a song still belongs before it:
+// somebody had it in hand then.
+const playbackVoice = 200 * time.Millisecond
+
 // playbackRetry is how long a loudspeaker that failed is left alone.
 const playbackRetry = time.Second
 
@@ -22,7 +26,8 @@ type playback struct {
 	heard    func([]int16)
 	resample *resampler
 	drift    drift
-	queue    chan []int16
+	queue    chan []int16 // of voices
+	songs    chan []int16 // of who waits for the card
 	quit     context.CancelFunc
 	done     chan struct{} // closed when the device is closed
 }
@@ -41,6 +46,7 @@ func openPlayback(ctx context.Context, path func() string, log *slog.Logger, hea
 		heard:    heard,
 		resample: newResampler(soundRate, d.format.rate),
 		queue:    make(chan []int16, playbackQueue),
+		songs:    make(chan []int16, playbackQueue),
 		quit:     quit,
 		done:     make(chan struct{}),
 	}
@@ -79,7 +85,7 @@ func (p *playback) play(pcm []int16) bool {
 // playNext implements pacer.
 func (p *playback) playNext(ctx context.Context, pcm []int16) error {
 	select {
-	case p.queue <- append([]int16(nil), pcm...):
+	case p.songs <- append([]int16(nil), pcm...):
 		return nil
 	case <-p.done:
 		return ErrClosed
@@ -129,16 +135,16 @@ func (p *playback) reopen(ctx context.Context) bool {
 		}
 		p.pcm, p.resample = d, newResampler(soundRate, d.format.rate)
 		p.drift.reset()
-		p.forget()
+		forget(p.queue)
 		return true
 	}
 }
 
-// forget empties the queue of what was said long ago.
-func (p *playback) forget() {
+// forget empties a queue of what nobody wants to hear any more.
+func forget(queue chan []int16) {
 	for {
 		select {
-		case <-p.queue:
+		case <-queue:
 		default:
 			return
 		}
@@ -149,25 +155,45 @@ func (p *playback) forget() {
 func (p *playback) feed(ctx context.Context) error {
 	var pcm []int16
 	var raw []byte
+	song := false          // it is a song that waits in the card
+	var overSong time.Time // when a voice cut one off
 	for {
+		var block []int16
+		paced := false
 		select {
 		case <-ctx.Done():
 			return nil
-		case block := <-p.queue:
-			p.heard(block)
-			pcm = p.resample.process(pcm[:0], block)
-			raw = p.format.encode(raw[:0], p.fit(pcm))
+		case block = <-p.queue:
+		case block = <-p.songs:
+			if time.Since(overSong) < playbackVoice {
+				overSong = time.Time{} // there is but one
+				continue
+			}
+			paced = true
 		}
+		if song && !paced {
+			// Of a song there is as much as there is room for: a voice does not wait so long.
+			forget(p.songs)
+			if err := p.empty(); err != nil {
+				return err
+			}
+			overSong = time.Now()
+		}
+		song = paced
+		p.heard(block)
+		pcm = p.resample.process(pcm[:0], block)
+		raw = p.format.encode(raw[:0], p.fit(pcm, paced))
 		if err := p.write(ctx, raw); err != nil {
 			return err
 		}
 	}
 }
 
-// fit follows the card's clock.
-func (p *playback) fit(pcm []int16) []int16 {
+// fit follows the card's clock, unless the sound does so itself: then there is always as much
+// as the card has room for.
+func (p *playback) fit(pcm []int16, paced bool) []int16 {
 	delay, running := p.delay()
-	if !running || len(pcm) == 0 {
+	if paced || !running || len(pcm) == 0 {
 		p.drift.reset()
 		return pcm
 	}

@@ -94,6 +94,16 @@ func (c camera) again() camera {
 	return now
 }
 
+// open opens the camera where it is now, and says where that is.
+func (c camera) open() (*webcam.Webcam, camera, error) {
+	cam, err := webcam.Open(c.path)
+	if err != nil {
+		c = c.again()
+		cam, err = webcam.Open(c.path)
+	}
+	return cam, c, err
+}
+
 // videoDevices are the paths of all there are, in the order of their numbers.
 func videoDevices() []string {
 	paths, err := filepath.Glob("/dev/video*")
@@ -176,7 +186,7 @@ func (b *Board) useCamera(c camera) {
 		return b.openCamera(c, h, raw)
 	}, hubs...)
 	b.video.exclusive, b.video.raw = true, raw
-	b.tuner = v4l2Tuner{c.path}
+	b.tuner = v4l2Tuner{c}
 }
 
 func (b *Board) openCamera(c camera, h, raw *hub) (producer, error) {
@@ -207,11 +217,7 @@ type v4l2 struct {
 }
 
 func (b *Board) openV4L2(c camera, format webcam.PixelFormat) (*v4l2, error) {
-	cam, err := webcam.Open(c.path)
-	if err != nil {
-		c = c.again()
-		cam, err = webcam.Open(c.path)
-	}
+	cam, c, err := c.open()
 	if err != nil {
 		return nil, fmt.Errorf("device: camera %s: %w", c.path, err)
 	}
@@ -221,10 +227,8 @@ func (b *Board) openV4L2(c camera, format webcam.PixelFormat) (*v4l2, error) {
 		return nil, fmt.Errorf("device: camera %s: %w", c.path, err)
 	}
 	// One that was plugged in anew has forgotten them.
-	if controls, _ := b.tuned.wanted(); len(controls) > 0 {
-		if err := b.tuner.apply(nil, controls); err != nil {
-			b.cfg.Log.Warn("the camera's controls are not as they should be", "err", err)
-		}
+	if err := b.tuned.enforce(b.tuner); err != nil {
+		b.cfg.Log.Warn("the camera's controls are not as they should be", "err", err)
 	}
 	b.cfg.Log.Info("camera started", "path", c.path, "width", v.width, "height", v.height)
 	return v, nil

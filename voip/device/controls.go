@@ -27,6 +27,9 @@ type tuning struct {
 	mu       sync.Mutex
 	controls []Control
 	version  int // counts the changes
+	// set are those that may be in force in the camera: more than are wanted while it could
+	// not be told to take one back.
+	set []Control
 }
 
 func (t *tuning) wanted() (controls []Control, version int) {
@@ -53,14 +56,31 @@ func (b *Board) TuneCamera(_ context.Context, controls []Control) error {
 		return err
 	}
 	b.tuned.mu.Lock()
-	defer b.tuned.mu.Unlock()
-	before := b.tuned.controls
 	b.tuned.controls = slices.Clone(controls)
 	b.tuned.version++
-	if b.tuner == nil || len(before)+len(controls) == 0 {
+	b.tuned.mu.Unlock()
+	return b.tuned.enforce(b.tuner)
+}
+
+// enforce has the camera take what is wanted, and take back what is not wanted any more.
+func (t *tuning) enforce(camera tuner) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	before := t.set
+	if len(before)+len(t.controls) == 0 {
 		return nil
 	}
-	return b.tuner.apply(before, controls)
+	t.set = nil
+	err := camera.apply(before, t.controls)
+	if err != nil { // it is not known which of them it took
+		for _, c := range before {
+			if !slices.ContainsFunc(t.controls, func(x Control) bool { return x.Name == c.Name }) {
+				t.set = append(t.set, c)
+			}
+		}
+	}
+	t.set = append(t.set, t.controls...)
+	return err
 }
 
 // rpicamOption is what rpicam-vid takes for one of its options.

@@ -14,7 +14,7 @@ import (
 
 // v4l2Tuner is the controls of a V4L2 camera. The driver keeps them while nobody looks, and
 // takes them beside whoever does.
-type v4l2Tuner struct{ path string }
+type v4l2Tuner struct{ camera camera }
 
 // controlNamed makes a word of the name that a driver gives a control: "White Balance,
 // Automatic" is white_balance_automatic. spec: as v4l2-ctl does
@@ -52,9 +52,9 @@ func controlFor(all map[webcam.ControlID]webcam.Control, c Control) (id webcam.C
 }
 
 func (t v4l2Tuner) check(controls []Control) error {
-	cam, err := webcam.Open(t.path)
+	cam, now, err := t.camera.open()
 	if err != nil {
-		return fmt.Errorf("the camera %s cannot be asked for its controls: %w", t.path, err)
+		return fmt.Errorf("the camera %s cannot be asked for its controls: %w", now.path, err)
 	}
 	defer cam.Close()
 	all := cam.GetControls()
@@ -69,9 +69,9 @@ func (t v4l2Tuner) check(controls []Control) error {
 // apply sets all controls in their order, as some can only be set when an automatic has
 // been switched off before; and goes on when one fails.
 func (t v4l2Tuner) apply(before, controls []Control) error {
-	cam, err := webcam.Open(t.path)
+	cam, now, err := t.camera.open()
 	if err != nil {
-		return fmt.Errorf("the camera %s cannot be told its controls: %w", t.path, err)
+		return fmt.Errorf("the camera %s cannot be told its controls: %w", now.path, err)
 	}
 	defer cam.Close()
 	all := cam.GetControls()
@@ -87,7 +87,7 @@ func (t v4l2Tuner) apply(before, controls []Control) error {
 			continue
 		}
 		if id, _, err := controlFor(all, c); err == nil {
-			if value, err := controlDefault(t.path, id); err == nil {
+			if value, err := controlDefault(now.path, id); err == nil {
 				set(c, id, value)
 			}
 		}

@@ -41,7 +41,8 @@ func TestV4L2Controls(t *testing.T) {
 	if n := unsafe.Sizeof(queryControl{}); n != 68 || uint32(ioctlQueryControl) != 0xc0445624 {
 		t.Errorf("the driver's struct has %d bytes, its number is %#x", n, uint32(ioctlQueryControl))
 	}
-	for _, err := range []error{v4l2Tuner{"/dev/none"}.check([]Control{{"gain", "1"}}), v4l2Tuner{"/dev/none"}.apply(nil, nil)} {
+	gone := v4l2Tuner{camera{path: "/dev/none", name: "none"}}
+	for _, err := range []error{gone.check([]Control{{"gain", "1"}}), gone.apply(nil, nil)} {
 		if err == nil || !strings.Contains(err.Error(), "/dev/none") {
 			t.Errorf("a camera that is gone: %v", err)
 		}

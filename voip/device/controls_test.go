@@ -1,6 +1,8 @@
 package device
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -94,6 +96,59 @@ printf '`+octal(nals("SPi"))+`'; while :; do printf '`+octal(nals("f"))+`'; slee
 	runs := strings.Split(strings.TrimSpace(string(text)), "\n")
 	if len(runs) != 3 || strings.Contains(runs[0], "--gain") || !strings.Contains(runs[1], "--gain 8 --denoise cdn_off") || strings.Contains(runs[2], "--gain") {
 		t.Errorf("the program ran as\n%s", text)
+	}
+}
+
+// forgetfulTuner is a camera that may be gone, with all that its controls were told.
+type forgetfulTuner struct {
+	gone   bool
+	orders []string // "before > controls"
+}
+
+func (*forgetfulTuner) check([]Control) error { return nil }
+
+func (f *forgetfulTuner) apply(before, controls []Control) error {
+	if f.gone {
+		return errors.New("gone")
+	}
+	f.orders = append(f.orders, fmt.Sprint(before, " > ", controls))
+	return nil
+}
+
+// TestTunedAgain: what a camera could not be told while it was gone it is told when it starts.
+func TestTunedAgain(t *testing.T) {
+	camera := &forgetfulTuner{}
+	b := &Board{tuner: camera}
+	tune := func(gone bool, controls ...Control) {
+		t.Helper()
+		camera.gone = gone
+		if err := b.TuneCamera(t.Context(), controls); (err != nil) != gone {
+			t.Errorf("%v: %v", controls, err)
+		}
+	}
+	start := func() {
+		camera.gone = false
+		if err := b.tuned.enforce(camera); err != nil {
+			t.Error(err)
+		}
+	}
+	night, day := Control{"gain", "8"}, Control{"contrast", "2"}
+	start()
+	tune(false, night)
+	start()
+	tune(true, day)
+	tune(true)
+	start()
+	start()
+	tune(true, night)
+	tune(false)
+	want := []string{
+		"[] > [{gain 8}]", "[{gain 8}] > [{gain 8}]", // by night; started by night
+		"[{gain 8} {contrast 2}] > []", // what it was told last, and what it may have been told
+		"[{gain 8}] > []",
+	}
+	if !slices.Equal(camera.orders, want) {
+		t.Errorf("the camera was told %q, not %q", camera.orders, want)
 	}
 }
 

@@ -15,6 +15,8 @@ const (
 	floorHold = 2 * time.Second
 	// songSwell is how long a song takes to come back, or to go when it is stopped.
 	songSwell = 500 * time.Millisecond
+	// songTail is how long the loudspeaker needs for what it has been given of a song.
+	songTail = 300 * time.Millisecond
 	// songStall is how long a loudspeaker may take no sound.
 	songStall = 5 * time.Second
 )
@@ -160,10 +162,22 @@ func (m *musician) perform(ctx context.Context) error {
 		}
 		if err := m.next(level, tick.C); err != nil {
 			if errors.Is(err, io.EOF) {
-				return nil
+				return m.ring(ctx)
 			}
 			return err
 		}
+	}
+}
+
+// ring waits until the loudspeaker has played the song's end.
+func (m *musician) ring(ctx context.Context) error {
+	end := time.NewTimer(songTail)
+	defer end.Stop()
+	select {
+	case <-end.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 

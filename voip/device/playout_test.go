@@ -110,7 +110,7 @@ func through(packets [][]byte, codec AudioCodec, n network, p *playout) (heard [
 			continue
 		}
 		all = append(all, arrival{sent + late, AudioPacket{
-			Codec: codec, Source: 5, Sequence: uint16(65500 + i), Timestamp: uint32(4294960000 + i*clockRate(codec)/50), Payload: data,
+			Codec: codec, Source: 5, Sequence: uint16(65500 + i), Timestamp: 4294960000 + uint32(i*clockRate(codec)/50), Payload: data,
 		}})
 	}
 	slices.SortStableFunc(all, func(a, b arrival) int { return cmp.Compare(a.at, b.at) })
