@@ -37,6 +37,7 @@ type ports struct {
 	number  int
 	tcp     net.Listener // nil without TCP
 	tcpMux  *ice.TCPMuxDefault
+	paths   failover
 	factory logging.LoggerFactory
 
 	mu      sync.Mutex
@@ -51,7 +52,7 @@ func bind(cfg Config) (*ports, error) {
 	p := &ports{
 		cfg: cfg, log: cfg.Log, factory: pionlog.New(cfg.Log),
 		conns: map[netip.Addr]net.PacketConn{}, muxes: map[netip.Addr]*ice.UDPMuxDefault{},
-		refused: map[netip.Addr]bool{},
+		refused: map[netip.Addr]bool{}, paths: failover{dead: map[string]bool{}},
 	}
 	var err error
 	for range bindAttempts {

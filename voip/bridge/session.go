@@ -105,6 +105,7 @@ type Session struct {
 	digits      map[webrtc.SSRC]lastTone // by track
 	wanted      map[string]bool          // our streams that the peer wants, by kind
 	failed      map[string]bool          // those whose device could not be opened
+	deadName    string                   // for ICE, of the path in use, if it is dead
 	cut         bool                     // the address was gone by which the connection goes
 	listed      map[string]call.Stream   // the peer's metadata; nil: it sent none
 	first       *string                  // the stream of the peer that came first
@@ -293,6 +294,7 @@ func (s *Session) stop() {
 		s.log.Debug("bridge: closing a peer connection", "error", err)
 	}
 	s.work.Wait()
+	s.pathDead(false)
 	s.mu.Lock()
 	speaker := s.speaker
 	s.mu.Unlock()
@@ -305,6 +307,7 @@ func (s *Session) stop() {
 
 // connection follows the state of ICE and DTLS.
 func (s *Session) connection(state webrtc.PeerConnectionState) {
+	s.pathDead(state == webrtc.PeerConnectionStateDisconnected)
 	switch state {
 	case webrtc.PeerConnectionStateConnected:
 		s.mu.Lock()
@@ -320,6 +323,20 @@ func (s *Session) connection(state webrtc.PeerConnectionState) {
 		s.report(call.Disconnected{})
 	case webrtc.PeerConnectionStateFailed:
 		s.report(call.ConnectionFailed{})
+	}
+}
+
+// pathDead notes whether anything comes by the path in use.
+func (s *Session) pathDead(dead bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.deadName != "" {
+		s.b.ports.paths.set(s.deadName, false)
+		s.deadName = ""
+	}
+	if dead && !s.closed {
+		s.deadName = iceUfrag(s.description)
+		s.b.ports.paths.set(s.deadName, true)
 	}
 }
 
