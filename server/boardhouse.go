@@ -18,10 +18,10 @@ import (
 	"porchlight/voip/call"
 )
 
-// lookBack is how old a call may be that the board still hears of after a restart; older
-// invites have expired anyway. So the place up to which it has read need not be stored,
+// lookBack is how old a call may be that the board still hears of after a restart; no
+// invite is let ring for longer. So the place up to which it has read need not be stored,
 // which would cost a page for every message in the house.
-const lookBack = 2 * time.Minute
+const lookBack = call.MaxLifetime
 
 // boardHouse shows the homeserver to the agent.
 type boardHouse struct {
@@ -74,6 +74,11 @@ func (h *boardHouse) first(tx *kv.ReadTx) (events []agent.Event, last changes.Po
 			break
 		}
 		if e, ok := h.event(tx, p, c); ok && (p > h.start || call.Known(e.Type)) {
+			if p <= h.start && found && full.TS > h.s.Config.Now().UnixMilli() {
+				// Boards without a clock of their own begin with an old time after a power
+				// cut. How old it is cannot be told, so it must not ring.
+				e.Age = lookBack
+			}
 			events = append(events, e)
 		}
 	}

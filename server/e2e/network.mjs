@@ -52,7 +52,17 @@ async function ends(client) {
     await eventually(boardIsIdle);
 }
 
-const ip = (...args) => execFileSync("ip", ["-n", spaces.phone, ...args]);
+/** Has the board ring, and the owner answer. */
+async function rung(client, room) {
+    await client.sendState(room, "local.porchlight.board", { value: "0s" }, "ring_pause");
+    await client.forgetCall();
+    await boardRings();
+    await client.answerCall();
+    return stands(client, "rung");
+}
+
+const ipIn = (space, ...args) => execFileSync("ip", ["-n", space, ...args]);
+const ip = (...args) => ipIn(spaces.phone, ...args);
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** Takes the phone's network away for some time, and gives how long the picture took to come back after that. */
@@ -130,6 +140,59 @@ async function tornPage() {
     });
 }
 
+/** The one who placed the call is the board: it has to look for the phone. */
+async function tornRung() {
+    await inSpace(spaces.phone, async (browser) => {
+        const { client, room } = await called(browser);
+        await ends(client);
+        await rung(client, room);
+        const { id } = await client.callInfo();
+        const goesOn = async () => {
+            await moves(client, 40);
+            await eventually(async () => { // pictures may come before the library has seen that they can
+                const info = await client.callInfo();
+                assert.deepEqual([info.id, info.state], [id, "connected"], JSON.stringify(info));
+            });
+            assert.equal((await boardCall()).call_id, id);
+        };
+        for (const seconds of [2, 5]) say(`rung, torn for ${seconds} s: the picture is back ${await tear(seconds, goesOn)} ms after mending`);
+        for (const [to, from] of [["10.83.0.3/24", "10.83.0.2/24"], ["10.83.0.2/24", "10.83.0.3/24"]]) {
+            const began = Date.now();
+            await moveTo(to, from);
+            await sleep(1200); // what was on its way still arrives
+            await goesOn();
+            say(`rung, the phone moved to ${to}: the picture is back after ${Date.now() - began} ms`);
+        }
+        await ends(client);
+    });
+}
+
+/** UDP gets through no more in the middle of a call, TCP does. */
+async function udpDies() {
+    const both = [spaces.phone, spaces.house];
+    const rule = ["pref", "10", "ipproto", "udp", "type", "blackhole"];
+    await inSpace(spaces.phone, async (browser) => {
+        const { client, room } = await called(browser);
+        for (const [what, again] of [["called", null], ["rung", () => rung(client, room)], ["rung once more", () => rung(client, room)]]) {
+            if (again) await again();
+            assert.equal((await client.path()).remote.protocol, "udp");
+            const { id } = await client.callInfo();
+            for (const space of both) ipIn(space, "rule", "add", ...rule);
+            const began = Date.now();
+            await sleep(2000); // what was on its way still arrives
+            await moves(client, 40);
+            const { local, remote } = await client.path();
+            const by = local.relayProtocol ? `the relay, ${local.relayProtocol}` : remote.protocol;
+            say(`${what}, and UDP died: the picture is back after ${Date.now() - began} ms, by ${by}`);
+            assert.match(by, /tcp$/);
+            assert.deepEqual([(await client.callInfo()).id, (await boardCall()).call_id], [id, id]);
+            await eventually(async () => assert.ok((await boardCall()).media.heard_level_dbfs > -40, "the board hears nothing"));
+            await ends(client);
+            for (const space of both) ipIn(space, "rule", "del", ...rule);
+        }
+    });
+}
+
 async function relay() {
     for (const transport of ["udp", "tcp"]) {
         await inSpace(spaces.phone, async (browser) => {
@@ -140,11 +203,7 @@ async function relay() {
             };
             await by();
             await ends(client);
-            await client.sendState(room, "local.porchlight.board", { value: "0s" }, "ring_pause");
-            await client.forgetCall();
-            await boardRings();
-            await client.answerCall();
-            await stands(client, "rung");
+            await rung(client, room);
             await by();
             await ends(client);
         });
@@ -186,11 +245,7 @@ async function ipv6() {
         const { local, remote } = await client.path();
         assert.ok(local.address.includes(":") && remote.address.includes(":"), JSON.stringify({ local, remote }));
         await ends(client);
-        await client.sendState(room, "local.porchlight.board", { value: "0s" }, "ring_pause");
-        await client.forgetCall();
-        await boardRings();
-        await client.answerCall();
-        await stands(client, "rung");
+        await rung(client, room);
         await ends(client);
     });
     await inSpace(spaces.phone, async (browser) => {
@@ -201,5 +256,5 @@ async function ipv6() {
 }
 
 await assert.rejects(fetch("http://192.0.2.1/", { signal: AbortSignal.timeout(3000) }), "there is a way out");
-const scenes = { torn, "torn page": tornPage, relay, subnets, IPv6: ipv6 };
+const scenes = { torn, "torn, rung": tornRung, "torn page": tornPage, "UDP dies": udpDies, relay, subnets, IPv6: ipv6 };
 await scenes[given.scene]();

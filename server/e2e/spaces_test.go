@@ -105,8 +105,19 @@ func TestTornNetwork(t *testing.T) {
 	p := newPorchIn(t, houseSpace)
 	for _, sdk := range sdkVersions {
 		t.Run(sdk, func(t *testing.T) { p.runIn(t, bundled(t, sdk), "torn", nil) })
+		t.Run(sdk+", rung", func(t *testing.T) { p.runIn(t, bundled(t, sdk), "torn, rung", nil) })
 	}
 	t.Run("page", func(t *testing.T) { p.runIn(t, "", "torn page", nil) })
+}
+
+// TestOnlyTCP has UDP die in the middle of calls.
+func TestOnlyTCP(t *testing.T) {
+	newSpaces(t, houseSpace, phoneSpace)
+	cable(t, houseSpace, "10.83.0.1/24", phoneSpace, "10.83.0.2/24")
+	p := newPorchIn(t, houseSpace)
+	for _, sdk := range sdkVersions {
+		t.Run(sdk, func(t *testing.T) { p.runIn(t, bundled(t, sdk), "UDP dies", nil) })
+	}
 }
 
 // TestRelayOnly has calls go through the house's relay alone, by UDP and by TCP.

@@ -39,6 +39,7 @@ type house struct {
 	allowed map[matrix.UserID]bool
 	uploads int
 	noDoor  error // DirectRoom's
+	full    error // Upload's
 	events  map[matrix.EventID]Event
 	deleted []string
 }
@@ -116,6 +117,9 @@ func (h *house) Upload(_ context.Context, contentType, _ string, data []byte) (s
 	defer h.mu.Unlock()
 	if contentType == "" || len(data) == 0 {
 		return "", errors.New("that is nothing")
+	}
+	if h.full != nil {
+		return "", h.full
 	}
 	h.uploads++
 	return fmt.Sprintf("mxc://h/%d", h.uploads), nil

@@ -103,7 +103,7 @@ func (a *Agent) commandSnapshot(ctx context.Context, e Event, _ string) {
 		return func(ctx context.Context) {
 			if err != nil {
 				a.Log.Warn("no picture could be taken", "error", err)
-				a.say(ctx, e.Room, "I could not take a picture: "+err.Error()+".")
+				a.say(ctx, e.Room, "I could not take a picture: "+sentence(err)+".")
 				return
 			}
 			a.post(ctx, e.Room, *p, "This is what I see at "+a.Now().Format("15:04:05")+".")

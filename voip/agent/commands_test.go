@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"image"
 	"io"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -14,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"porchlight/server/matrix"
 	"porchlight/voip/alert"
 	"porchlight/voip/call"
 )
@@ -265,6 +267,15 @@ func TestCommands(t *testing.T) {
 		s.noCamera = errors.New("it is broken")
 		if got := h.write("snapshot"); len(got) != 1 || !strings.Contains(got[0], "it is broken") {
 			t.Errorf("without a camera: %q", got)
+		}
+		s.noCamera = context.DeadlineExceeded
+		if got := h.write("snapshot"); !slices.Equal(got, []string{"!direct I could not take a picture: it took too long."}) {
+			t.Errorf("with a slow camera: %q", got)
+		}
+		s.noCamera = nil
+		h.full = matrix.Refusal(http.StatusForbidden, "M_RESOURCE_LIMIT_EXCEEDED", "there is no room for more media here")
+		if got := h.write("snapshot"); !slices.Equal(got, []string{"!direct I could not take a picture: there is no room for more media here."}) {
+			t.Errorf("without room for it: %q", got)
 		}
 	})
 	board(t, with(t, "commands", "@bob:h"), func(h *house, _ *media, _ *Agent) {

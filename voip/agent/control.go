@@ -63,5 +63,8 @@ func sentence(err error) string {
 	if errors.As(err, &refused) {
 		return refused.Message
 	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return "it took too long"
+	}
 	return err.Error()
 }

@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/pion/ice/v4"
 	"github.com/pion/interceptor"
@@ -15,6 +16,15 @@ const (
 	playoutDelayURI = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay"
 	// telephoneEvent is DTMF. spec: MSC2746 add DTMF; RFC 4733
 	telephoneEvent = "audio/telephone-event"
+	// silenceTime is how long nothing at all may come of the peer until the connection counts
+	// as lost, giveUpTime until it has failed.
+	silenceTime = 4 * time.Second
+	giveUpTime  = 30 * time.Second
+	// keepAlive is how often the peer is asked whether it is still there.
+	keepAlive = time.Second
+	// hiddenWait is how long a path to an address that the peer has not told (yet) waits for
+	// one that it has: browsers hide theirs behind names that take some time to look up.
+	hiddenWait = 100 * time.Millisecond
 )
 
 // newAPI is what all peer connections share: ports, codecs and what goes with RTP.
@@ -41,6 +51,9 @@ func newAPI(cfg Config, p *ports, e *estimators) (*webrtc.API, error) {
 		settings.SetNet(cfg.net)
 		settings.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled) // it has no such names
 	}
+	settings.SetICEBindingRequestHandler(p.paths.switches)
+	settings.SetICETimeouts(silenceTime, giveUpTime-silenceTime, keepAlive)
+	settings.SetPrflxAcceptanceMinWait(hiddenWait)
 	// The end of a call is said by its events; the connection may only break.
 	settings.DisableCloseByDTLS(true)
 

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -36,6 +38,8 @@ const (
 	DefaultMinVideoBitrate = 100_000
 	// maxPlayoutDelay is what the header extension can express: 40.95 s.
 	maxPlayoutDelay = 4095 * 10 * time.Millisecond
+	// addressLook is how often the machine's addresses are looked at while there are calls.
+	addressLook = 2 * time.Second
 )
 
 var (
@@ -83,6 +87,9 @@ type Bridge struct {
 	jobs   chan job
 	closed chan struct{} // closed when Run has ended or Close was called
 	once   sync.Once
+
+	mu       sync.Mutex
+	sessions map[*Session]bool // that run
 }
 
 // job is an Open on its way to Run.
@@ -126,7 +133,7 @@ func New(cfg Config) (*Bridge, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Bridge{cfg: cfg, ports: p, jobs: make(chan job), closed: make(chan struct{})}, nil
+	return &Bridge{cfg: cfg, ports: p, jobs: make(chan job), closed: make(chan struct{}), sessions: map[*Session]bool{}}, nil
 }
 
 // Port is the number of the ports in use.
@@ -161,8 +168,14 @@ func (b *Bridge) Run(ctx context.Context) error {
 	defer running.Wait()
 	defer cancel()
 	free := make(chan struct{}, b.cfg.MaxSessions)
+	look := time.NewTicker(addressLook)
+	defer look.Stop()
 	for {
 		select {
+		case <-look.C:
+			if len(b.running()) > 0 {
+				b.followAddresses()
+			}
 		case j := <-b.jobs:
 			select {
 			case free <- struct{}{}:
@@ -176,9 +189,15 @@ func (b *Bridge) Run(ctx context.Context) error {
 				j.answer <- opened{err: err}
 				continue
 			}
+			b.mu.Lock()
+			b.sessions[s] = true
+			b.mu.Unlock()
 			running.Go(func() {
 				defer func() { <-free }()
 				s.run()
+				b.mu.Lock()
+				delete(b.sessions, s)
+				b.mu.Unlock()
 			})
 			j.answer <- opened{session: s}
 		case <-b.closed:
@@ -186,6 +205,26 @@ func (b *Bridge) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		}
+	}
+}
+
+// running are the sessions that have not ended.
+func (b *Bridge) running() []*Session {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Collect(maps.Keys(b.sessions))
+}
+
+// followAddresses opens the ports on the addresses that the machine has by now, and tells
+// the calls that go on if it has got others, as from another access point or by a new lease.
+func (b *Bridge) followAddresses() {
+	now, more, less := b.ports.refresh()
+	if !more && !less {
+		return
+	}
+	b.cfg.Log.Info("bridge: the addresses of this machine have changed", "addresses", now)
+	for _, s := range b.running() {
+		s.moved(now, more)
 	}
 }
 

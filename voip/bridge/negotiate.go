@@ -26,8 +26,7 @@ func (s *Session) Renegotiate(ctx context.Context, offer string) (answer string,
 }
 
 // Offer returns an offer of what the board has, with all host candidates in it.
-// It must not be called a second time before ApplyAnswer, nor at all in a call
-// that the peer began: pion cannot take an offer back.
+// It must not be called a second time before ApplyAnswer or Accept, which takes it back.
 func (s *Session) Offer(ctx context.Context, iceRestart bool) (string, error) {
 	defer s.release()
 	return s.offer(ctx, iceRestart)
@@ -40,9 +39,13 @@ func (s *Session) answer(ctx context.Context, offer string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if err := s.takeBack(); err != nil {
+		return "", err
+	}
 	if err := s.addTracks(sections); err != nil {
 		return "", err
 	}
+	s.b.followAddresses() // it may be a restart
 	s.hold()
 	err = s.setRemote(webrtc.SDPTypeOffer, widen(sections))
 	if err != nil {
@@ -67,15 +70,32 @@ func (s *Session) answer(ctx context.Context, offer string) (string, error) {
 func (s *Session) offer(ctx context.Context, iceRestart bool) (string, error) {
 	s.negotiating.Lock()
 	defer s.negotiating.Unlock()
+	if s.pc.SignalingState() == webrtc.SignalingStateHaveLocalOffer {
+		return "", errors.New("bridge: an offer waits for its answer already")
+	}
 	if err := s.addTracks(nil); err != nil {
 		return "", err
 	}
+	s.b.followAddresses()
 	s.hold()
 	made, err := s.pc.CreateOffer(&webrtc.OfferOptions{ICERestart: iceRestart})
 	if err != nil {
 		return "", fmt.Errorf("bridge: making an offer: %w", err)
 	}
 	return s.setLocal(ctx, made)
+}
+
+// takeBack undoes an offer of ours that crosses the peer's. Pion knows no rollback, so it is
+// given the peer's last description for an answer: that restores all but ICE, if that was
+// to be restarted, and then the peer's offer is a restart, too, or one is needed after it.
+//
+// spec: MSC2746 designate one party as polite
+func (s *Session) takeBack() error {
+	last := s.pc.CurrentRemoteDescription()
+	if s.pc.SignalingState() != webrtc.SignalingStateHaveLocalOffer || last == nil {
+		return nil
+	}
+	return s.setRemote(webrtc.SDPTypeAnswer, last.SDP)
 }
 
 // ApplyAnswer takes the peer's answer to Offer.
@@ -201,6 +221,9 @@ func (s *Session) setRemote(kind webrtc.SDPType, sdp string) error {
 		return fmt.Errorf("bridge: taking the peer's %s: %w", kind, err)
 	}
 	s.remote = true
+	if ufrag := iceUfrag(sdp); ufrag != s.peerUfrag {
+		s.peerUfrag, s.taken = ufrag, len(s.early) // ICE begins anew, and forgets what it had
+	}
 	s.addCandidates(s.early)
 	s.early = nil
 	return nil

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -36,12 +37,14 @@ type ports struct {
 	number  int
 	tcp     net.Listener // nil without TCP
 	tcpMux  *ice.TCPMuxDefault
+	paths   failover
 	factory logging.LoggerFactory
 
 	mu      sync.Mutex
 	started bool
 	conns   map[netip.Addr]net.PacketConn
 	muxes   map[netip.Addr]*ice.UDPMuxDefault
+	refused map[netip.Addr]bool // those on which the port cannot be opened
 }
 
 // bind opens the ports, without any goroutine yet.
@@ -49,6 +52,7 @@ func bind(cfg Config) (*ports, error) {
 	p := &ports{
 		cfg: cfg, log: cfg.Log, factory: pionlog.New(cfg.Log),
 		conns: map[netip.Addr]net.PacketConn{}, muxes: map[netip.Addr]*ice.UDPMuxDefault{},
+		refused: map[netip.Addr]bool{}, paths: failover{dead: map[string]bool{}},
 	}
 	var err error
 	for range bindAttempts {
@@ -165,14 +169,17 @@ func (p *ports) newMux(conn net.PacketConn) *ice.UDPMuxDefault {
 
 // refresh follows the addresses of the machine: a board often starts before its
 // network does, and keeps running when the router gives it another address.
-func (p *ports) refresh() {
+//
+// It returns the addresses that can be used now, and whether some of them have come or gone.
+func (p *ports) refresh() (now []netip.Addr, more, less bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	addrs, err := p.addresses()
 	if err != nil {
 		p.log.Warn("bridge: cannot list the network's addresses", "error", err)
-		return
+		return slices.Collect(maps.Keys(p.muxes)), false, false
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	maps.DeleteFunc(p.refused, func(a netip.Addr, _ bool) bool { return !slices.Contains(addrs, a) })
 	for a, mux := range p.muxes {
 		if !slices.Contains(addrs, a) {
 			if err := mux.Close(); err != nil {
@@ -180,6 +187,7 @@ func (p *ports) refresh() {
 			}
 			delete(p.muxes, a)
 			delete(p.conns, a)
+			less = true
 		}
 	}
 	for _, a := range addrs {
@@ -187,13 +195,19 @@ func (p *ports) refresh() {
 			continue
 		}
 		conn, err := p.listenUDP(a, p.number)
-		if err != nil {
-			p.log.Warn("bridge: cannot open the media port on a new address", "address", a, "error", err)
+		if err != nil { // an address of IPv6 is not ours yet at first
+			if !p.refused[a] {
+				p.log.Warn("bridge: cannot open the media port on a new address", "address", a, "error", err)
+			}
+			p.refused[a] = true
 			continue
 		}
+		delete(p.refused, a)
 		p.conns[a] = conn
 		p.muxes[a] = p.newMux(conn)
+		more = true
 	}
+	return slices.Collect(maps.Keys(p.muxes)), more, less
 }
 
 // stop closes what start made, and waits for it.

@@ -69,6 +69,13 @@ func parseSDP(text string) ([]section, error) {
 	return sections, nil
 }
 
+// iceUfrag is the first name that a description gives for ICE; a new one is a restart.
+func iceUfrag(sdp string) string {
+	_, rest, _ := strings.Cut(sdp, "a=ice-ufrag:")
+	ufrag, _, _ := strings.Cut(rest, "\n")
+	return strings.TrimSpace(ufrag)
+}
+
 // joinSDP writes the sections out again.
 func joinSDP(sections []section) string {
 	var out strings.Builder

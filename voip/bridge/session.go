@@ -5,6 +5,8 @@ import (
 	"crypto/rand"
 	"fmt"
 	"log/slog"
+	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -86,7 +88,8 @@ type Session struct {
 	senders     map[string]*sender // by kind
 	remote      bool               // a description of the peer is in place
 	early       []call.Candidate   // of the peer, before that
-	taken       int                // candidates of the peer so far
+	taken       int                // candidates of the peer since its ICE began or was restarted
+	peerUfrag   string             // of its last description
 	withheld    map[string]bool    // kinds that are not sent
 
 	mu          sync.Mutex
@@ -102,6 +105,8 @@ type Session struct {
 	digits      map[webrtc.SSRC]lastTone // by track
 	wanted      map[string]bool          // our streams that the peer wants, by kind
 	failed      map[string]bool          // those whose device could not be opened
+	deadName    string                   // for ICE, of the path in use, if it is dead
+	cut         bool                     // the address was gone by which the connection goes
 	listed      map[string]call.Stream   // the peer's metadata; nil: it sent none
 	first       *string                  // the stream of the peer that came first
 	sending     map[uint32]*sender       // by SSRC
@@ -111,7 +116,7 @@ type Session struct {
 }
 
 func (b *Bridge) newSession(ctx context.Context) (*Session, error) {
-	b.ports.refresh()
+	b.followAddresses()
 	pc, err := b.api.NewPeerConnection(webrtc.Configuration{
 		BundlePolicy: webrtc.BundlePolicyMaxBundle,
 		// What clients make of encrypted RTP headers is not known well enough.
@@ -288,6 +293,7 @@ func (s *Session) stop() {
 		s.log.Debug("bridge: closing a peer connection", "error", err)
 	}
 	s.work.Wait()
+	s.pathDead(false)
 	s.mu.Lock()
 	speaker := s.speaker
 	s.mu.Unlock()
@@ -300,6 +306,7 @@ func (s *Session) stop() {
 
 // connection follows the state of ICE and DTLS.
 func (s *Session) connection(state webrtc.PeerConnectionState) {
+	s.pathDead(state == webrtc.PeerConnectionStateDisconnected)
 	switch state {
 	case webrtc.PeerConnectionStateConnected:
 		s.mu.Lock()
@@ -308,6 +315,7 @@ func (s *Session) connection(state webrtc.PeerConnectionState) {
 			s.stats.Connected = s.b.cfg.Now().Sub(s.opened)
 			close(s.up)
 		}
+		s.cut = false
 		s.mu.Unlock()
 		s.report(call.Connected{})
 	case webrtc.PeerConnectionStateDisconnected:
@@ -315,6 +323,52 @@ func (s *Session) connection(state webrtc.PeerConnectionState) {
 	case webrtc.PeerConnectionStateFailed:
 		s.report(call.ConnectionFailed{})
 	}
+}
+
+// pathDead notes whether anything comes by the path in use.
+func (s *Session) pathDead(dead bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.deadName != "" {
+		s.b.ports.paths.set(s.deadName, false)
+		s.deadName = ""
+	}
+	if dead && !s.closed {
+		s.deadName = iceUfrag(s.description)
+		s.b.ports.paths.set(s.deadName, true)
+	}
+}
+
+// moved hears that addresses of the machine have come or gone; now are those that there
+// are. A connection that can go on as it is is left alone.
+func (s *Session) moved(now []netip.Addr, more bool) {
+	local, ok := s.localAddr()
+	connected := s.pc.ConnectionState() == webrtc.PeerConnectionStateConnected
+	s.mu.Lock()
+	if ok && !slices.Contains(now, local) {
+		s.cut = true
+	}
+	lost := s.everUp && len(now) > 0 && (s.cut || more && !connected)
+	s.mu.Unlock()
+	if lost {
+		s.report(call.PathLost{})
+	}
+}
+
+// localAddr is the address of ours by which the connection goes, if there is one.
+func (s *Session) localAddr() (netip.Addr, bool) {
+	for _, t := range s.pc.GetTransceivers() {
+		if t.Receiver() == nil || t.Receiver().Transport() == nil {
+			continue
+		}
+		pair, err := t.Receiver().Transport().ICETransport().GetSelectedCandidatePair()
+		if err != nil || pair == nil {
+			continue
+		}
+		addr, err := netip.ParseAddr(pair.Local.Address)
+		return addr.Unmap(), err == nil
+	}
+	return netip.Addr{}, false
 }
 
 // foundCandidate hears of a candidate of ours, and of the end of them.

@@ -114,7 +114,7 @@ func brief(o Output) string {
 	return fmt.Sprintf("%T", o)
 }
 
-var timerNames = [timerCount]string{"invite", "connect", "reconnect", "candidates", "negotiate"}
+var timerNames = [timerCount]string{"invite", "connect", "reconnect", "candidates", "negotiate", "restart"}
 
 func lines(list []Candidate) string {
 	var s []string

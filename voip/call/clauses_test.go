@@ -87,7 +87,7 @@ func TestWhatNhekoDemands(t *testing.T) {
 	}{
 		{caller(), []Input{
 			Place{}, ours(Offer), LocalCandidates{[]Candidate{{"1", &mid, &line}, {}}}, ev(t, alice, "hers", TypeAnswer, nhekoAnswer),
-			Connected{}, Renegotiate{ICERestart: true}, ours(Offer), Mute{Audio: true}, HangUp{}}},
+			Connected{}, Renegotiate{ICERestart: true}, ours(Offer), Disconnected{}, PathLost{}, ours(Offer), Mute{Audio: true}, HangUp{}}},
 		{callee(), []Input{
 			ev(t, alice, "hers", TypeInvite, inviteJSON(90000, "")), CaughtUp{}, Accept{}, ours(Answer),
 			LocalCandidates{[]Candidate{{}}}, Connected{}, Renegotiate{}, ours(Offer), ConnectionFailed{}}},

@@ -8,8 +8,9 @@
 // package reads no clock, starts no goroutine, draws no random number and knows
 // neither sockets nor pion. A State is a value; an old one stays valid.
 //
-// Once a State has ended it stays ended, whatever comes in. A callee never offers:
-// what it wants changed waits for the peer's next offer.
+// Once a State has ended it stays ended, whatever comes in. A callee offers only to
+// restart ICE, and gives way to the caller's offers: what else it wants changed waits for
+// one of those.
 //
 // What came from outside goes through Parse once, which checks its shape and its
 // size; behind it contents are trusted to be well-formed, never to be meant well.

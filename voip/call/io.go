@@ -67,6 +67,9 @@ type (
 	Connected struct{}
 	// Disconnected: media has stopped coming, it may come back.
 	Disconnected struct{}
+	// PathLost: the addresses of this machine have changed so that media cannot go on as
+	// it did. A restart of ICE may find another path.
+	PathLost struct{}
 	// ConnectionFailed: ICE or DTLS gave up.
 	ConnectionFailed struct{}
 	// MediaFailed: neither camera nor microphone can be used.
@@ -96,6 +99,7 @@ func (LocalDescription) input() {}
 func (LocalCandidates) input()  {}
 func (Connected) input()        {}
 func (Disconnected) input()     {}
+func (PathLost) input()         {}
 func (ConnectionFailed) input() {}
 func (MediaFailed) input()      {}
 func (OfferFailed) input()      {}
@@ -155,6 +159,7 @@ const (
 	TimerReconnect               // from losing the connection to giving up
 	TimerCandidates              // until the next batch of candidates is sent
 	TimerNegotiate               // until our offer counts as unanswered
+	TimerRestart                 // until ICE is restarted, or restarted once more
 	timerCount
 )
 

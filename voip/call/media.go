@@ -166,6 +166,7 @@ func (m *machine) localDescription(d LocalDescription) {
 	case m.established() && d.Description.Type == Answer && m.answersDue > 0:
 		m.answersDue--
 		m.sendNegotiate(d)
+		m.restartGoesOn()
 	case m.established() && d.Description.Type == Offer && m.wantsOffer:
 		m.wantsOffer = false
 		m.offering = true
@@ -215,18 +216,22 @@ func (m *machine) negotiate(e Event, c *Negotiate) {
 		m.video = c.Description.HasVideo()
 		m.setPeerStreams(c.Streams)
 		m.emit(ApplyAnswer{c.Description.SDP})
+		m.restartGoesOn()
 	default:
 		m.note("a negotiation that is neither offer nor answer is ignored")
 	}
 }
 
 func (m *machine) peerOffers(c *Negotiate) {
-	// spec: MSC2746 designate one party as polite: the callee. Only a caller has
-	// offers of its own here, so it is always the impolite one: offers that cross
-	// ours are ignored, and the polite peer rolls its own back.
+	// spec: MSC2746 designate one party as polite: the callee, who takes its own offer
+	// back. The caller ignores offers that cross its own.
 	if m.offering || m.wantsOffer {
-		m.note("an offer that crosses our own is ignored")
-		return
+		if m.cfg.Role == Caller {
+			m.note("an offer that crosses our own is ignored")
+			return
+		}
+		m.offering, m.wantsOffer = false, false
+		m.stop(TimerNegotiate)
 	}
 	if m.answersDue >= MaxAnswersDue {
 		m.note("more offers than can be answered are ignored")
@@ -238,12 +243,16 @@ func (m *machine) peerOffers(c *Negotiate) {
 	m.emit(ApplyOffer{c.Description.SDP})
 }
 
-// renegotiate asks the bridge for an offer. The bridge cannot roll one back, so
-// only the impolite party, the caller, may make one.
+// negotiable says whether the peer takes offers within the call: one that sent no stream
+// metadata may hang up (nheko does).
+func (m *machine) negotiable() bool { return m.peerVersion == V1 && m.peerStreams != nil }
+
+// renegotiate asks the bridge for an offer. The bridge takes one back only at the price of
+// the connection, so that the polite party, the callee, makes none that can wait.
 func (m *machine) renegotiate(in Renegotiate) {
 	switch {
 	case m.cfg.Role != Caller || !m.established():
-	case m.peerVersion != V1 || m.peerStreams == nil:
+	case !m.negotiable():
 		m.note("the peer does not know renegotiation")
 	case m.offering || m.wantsOffer || m.answersDue > 0:
 		m.note("a negotiation is under way already")
@@ -262,15 +271,17 @@ func (m *machine) report(in Input) {
 	case Connected:
 		m.stop(TimerConnect)
 		m.stop(TimerReconnect)
+		m.stop(TimerRestart)
+		m.restarts = 0
 		if m.phase == Answered {
 			m.phase = Active
 			m.connected = true
 			m.emit(Established{})
 		}
 	case Disconnected:
-		if m.phase == Active && !m.timerArmed[TimerReconnect] {
-			m.set(TimerReconnect, ReconnectTime)
-		}
+		m.lost()
+	case PathLost:
+		m.pathLost()
 	case ConnectionFailed:
 		m.connectionLost()
 	case MediaFailed:
@@ -327,6 +338,8 @@ func (m *machine) fired(f TimerFired) {
 	case TimerNegotiate:
 		// The answer may still come; until then the call goes on as it was.
 		m.note("our offer was not answered in time")
+	case TimerRestart:
+		m.restart()
 	}
 }
 

@@ -20,6 +20,15 @@ const (
 	ConnectTime = 30 * time.Second
 	// ReconnectTime is how long a lost connection may take to come back.
 	ReconnectTime = 30 * time.Second
+	// CallerPatience and CalleePatience are how long a lost connection is left alone until
+	// this end looks for a new one. The callee leaves that to the caller first, whose client
+	// may well do it by itself (matrix-js-sdk after 2 s).
+	CallerPatience = 2 * time.Second
+	CalleePatience = 8 * time.Second
+	// RestartTime is how long a restart of ICE may take until the next one.
+	RestartTime = 8 * time.Second
+	// MaxRestarts is how often ICE is restarted for one loss of the connection.
+	MaxRestarts = 3
 	// InviteBatch and AnswerBatch are how long candidates are collected after the
 	// invite and after the answer. spec: MSC2746 batching of ICE candidates
 	InviteBatch = 2 * time.Second
@@ -124,6 +133,7 @@ type State struct {
 	answersDue int // offers of the peer that the bridge works on
 	offering   bool
 	wantsOffer bool // our offer is being made
+	restarts   int  // of ICE, since the connection was lost
 
 	stream       string // our msid stream ID
 	muted        Mute
@@ -260,7 +270,7 @@ func (m *machine) take(in Input) {
 		m.localDescription(in)
 	case LocalCandidates:
 		m.localCandidates(in.Candidates)
-	case Connected, Disconnected, ConnectionFailed, MediaFailed, OfferFailed:
+	case Connected, Disconnected, PathLost, ConnectionFailed, MediaFailed, OfferFailed:
 		m.report(in)
 	case TimerFired:
 		m.fired(in)
