@@ -167,7 +167,7 @@ func (b *Board) useCamera(c camera) {
 	if c.h264 && len(hubs) == 1 {
 		b.say("The picture comes from the camera %s (%s), as %s%s.", c.path, c.name, ways[0], alsoVP8())
 		b.useH264("camera "+c.path, func() (h264Input, error) { return b.openV4L2H264(c) })
-		b.tuner = v4l2Tuner{c.path}
+		b.tuner = v4l2Tuner{c}
 		return
 	}
 	if len(hubs) == 0 {
