@@ -157,54 +157,6 @@ func (k *Keeper) Relations(r kv.Reader, parent matrix.EventID, after, through ch
 	}
 }
 
-// Ignored is whom a user does not want to hear.
-func (k *Keeper) Ignored(r kv.Reader, user matrix.UserID) map[matrix.UserID]bool {
-	if k.People == nil {
-		return nil
-	}
-	return k.People.Ignored(r, user)
-}
-
-// Sight is what one viewer sees of the relations in one room.
-type Sight struct {
-	k       *Keeper
-	r       kv.Reader
-	room    matrix.RoomID
-	user    matrix.UserID
-	now     Membership
-	ignored map[matrix.UserID]bool
-}
-
-// Sight reads whom the viewer ignores and since when the viewer is in the room.
-func (k *Keeper) Sight(r kv.Reader, user matrix.UserID, room matrix.RoomID) *Sight {
-	now, _ := k.memberships.Get(r, membershipKey{user, room})
-	return &Sight{k, r, room, user, now, k.Ignored(r, user)}
-}
-
-// Ignores says whether the viewer wants to hear nothing of a user.
-func (s *Sight) Ignores(user matrix.UserID) bool { return s.ignored[user] }
-
-// Sees says whether the child of a relation is visible to the viewer, and not sent by
-// somebody whom the viewer ignores. State events are seen whoever sent them.
-func (s *Sight) Sees(rel Relation) bool {
-	if rel.State { // its key matters, too
-		e, ok := s.k.EventAt(s.r, s.room, rel.Position)
-		return ok && s.SeesEvent(e)
-	}
-	return s.SeesEvent(&Event{Position: rel.Position, ID: rel.ID, Room: s.room, Sender: rel.Sender, Type: rel.Type})
-}
-
-// SeesEvent is Sees for an event of the room.
-func (s *Sight) SeesEvent(e *Event) bool {
-	if !e.IsState() && s.ignored[e.Sender] {
-		return false
-	}
-	if s.now.State == "join" && e.Position >= s.now.Position {
-		return true // in the room from then on: no need to look further
-	}
-	return s.k.visible(s.r, s.user, e, s.now)
-}
-
 // aggregate is what the events that relate to an event come to for a viewer, nil if nothing.
 // State events have none, and annotations are left to clients (spec: client-server API,
 // aggregations of child events).

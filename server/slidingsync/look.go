@@ -9,6 +9,7 @@ import (
 	"porchlight/server/changes"
 	"porchlight/server/ephemeral"
 	"porchlight/server/matrix"
+	"porchlight/server/rooms"
 )
 
 // look gathers one answer in one read transaction, and what the client has when it gets it.
@@ -38,11 +39,11 @@ type looker struct {
 	first bool
 	upTo  changes.Position // what this transaction sees
 
-	news    news
-	order   *order
-	ignored map[matrix.UserID]bool
-	dms     map[matrix.RoomID]bool
-	wishes  map[matrix.RoomID]*wish // of the rooms that the client asks for
+	news     news
+	order    *order
+	listener *rooms.Listener
+	dms      map[matrix.RoomID]bool
+	wishes   map[matrix.RoomID]*wish // of the rooms that the client asks for
 
 	told *memory
 	res  *Response
@@ -58,7 +59,7 @@ type news struct {
 }
 
 func (l *looker) gather() error {
-	l.ignored = l.v.Rooms.Ignored(l.r, l.req.Viewer.User)
+	l.listener = l.v.Rooms.Listener(l.r, l.req.Viewer.User)
 	l.readDMs()
 	if !l.first {
 		l.scan()

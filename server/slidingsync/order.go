@@ -90,7 +90,7 @@ func (l *looker) enter(o *order, room matrix.RoomID, m rooms.Membership) {
 	case "join":
 		l.lookAt(e, before)
 	case "invite":
-		if l.unwanted(room, m) {
+		if !l.listener.WantsInvite(room, m) {
 			return
 		}
 	case "knock":
@@ -125,16 +125,6 @@ func (l *looker) lookAt(e, before *entry) {
 			return
 		}
 	}
-}
-
-// unwanted says whether the user does not want to hear of an invitation: of any, or of
-// this sender's.
-func (l *looker) unwanted(room matrix.RoomID, m rooms.Membership) bool {
-	if p := l.v.Rooms.People; p != nil && p.InvitesBlocked(l.r, l.req.Viewer.User) {
-		return true
-	}
-	e, ok := l.v.Rooms.EventAt(l.r, room, m.Position)
-	return ok && l.ignored[e.Sender]
 }
 
 // choose are the rooms that a list is about, and how many there are whatever the ranges.

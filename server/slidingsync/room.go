@@ -43,7 +43,7 @@ func (l *looker) tell(e *entry, w *wish, before toldRoom, out *RoomResult, now t
 // joined tells of a room that the user is in.
 func (l *looker) joined(e *entry, w *wish) {
 	before, known := l.base.rooms[e.room]
-	initial := !known || before.membership != "join" || l.entered(e.room, e.member, before.upTo)
+	initial := !known || before.membership != "join" || l.entered(e, before)
 	limit := min(w.timeline, l.v.MaxTimeline)
 	now := toldRoom{upTo: l.upTo, timeline: limit, rules: w.rules, key: w.key, dm: l.dms[e.room]}
 	if !initial && e.latest <= before.upTo && limit <= before.timeline && w.key == before.key && now.dm == before.dm {
@@ -122,7 +122,7 @@ func (l *looker) left(e *entry, w *wish) {
 	if !ok {
 		stateEnd = end
 	}
-	initial := !known || !slices.Contains([]string{"join", "leave", "ban"}, before.membership) || l.entered(e.room, e.member, before.upTo)
+	initial := !known || !slices.Contains([]string{"join", "leave", "ban"}, before.membership) || l.entered(e, before)
 	from := before.upTo
 	if initial {
 		from = 0
@@ -140,25 +140,11 @@ func (l *looker) left(e *entry, w *wish) {
 	l.tell(e, w, before, out, toldRoom{upTo: end, start: s.start, timeline: limit, rules: w.rules, key: w.key})
 }
 
-// entered says whether the user has come into the room behind a position: then what the
-// client has of it is not worth anything.
-func (l *looker) entered(room matrix.RoomID, m rooms.Membership, since changes.Position) bool {
-	later := ""
-	for pos := m.Position; pos != 0; {
-		e, ok := l.v.Rooms.EventAt(l.r, room, pos)
-		if !ok {
-			break
-		}
-		is := e.Membership()
-		if later == "join" && is != "join" {
-			return true
-		}
-		if pos <= since {
-			return false
-		}
-		later, pos = is, e.Replaces
-	}
-	return later == "join"
+// entered says whether the user has come into the room since the client was told of it: then
+// what it has of it is not worth anything.
+func (l *looker) entered(e *entry, before toldRoom) bool {
+	_, entered := l.v.Rooms.StaySince(l.r, e.room, e.member, before.upTo)
+	return entered
 }
 
 // stretch is the end of a room's timeline, and what changed of the state in it.
@@ -198,7 +184,7 @@ func (l *looker) walk(e *entry, from, end, stateEnd changes.Position, limit int)
 			}
 			break
 		}
-		if !s.limited && l.wants(event, e.member) {
+		if !s.limited && l.listener.Wants(event, e.member) {
 			if len(s.events) == limit {
 				s.limited = true
 			} else {
@@ -218,17 +204,6 @@ func (l *looker) walk(e *entry, from, end, stateEnd changes.Position, limit int)
 	}
 	slices.Reverse(s.events)
 	return s
-}
-
-// wants says whether the user may see the event and wants to.
-func (l *looker) wants(e *rooms.Event, m rooms.Membership) bool {
-	if !e.IsState() && l.ignored[e.Sender] {
-		return false
-	}
-	if m.State == "join" && e.Position >= m.Position {
-		return true // in the room from then on: no need to look further
-	}
-	return l.v.Rooms.Visible(l.r, l.req.Viewer.User, e)
 }
 
 // timeline puts the events into the answer.

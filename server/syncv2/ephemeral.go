@@ -67,7 +67,7 @@ func (l *looker) ephemeral(room matrix.RoomID, full bool) (told []any, read bool
 func (l *looker) others() error {
 	var told []any
 	for _, p := range l.presence {
-		if !l.q.filter.Presence.Match("m.presence", p.User) || l.ignored[p.User] {
+		if !l.q.filter.Presence.Match("m.presence", p.User) || l.listener.Ignores(p.User) {
 			continue
 		}
 		if p.User == l.q.Viewer.User || l.v.Rooms.SharesRoom(l.r, l.q.Viewer.User, p.User) {

@@ -47,7 +47,7 @@ type looker struct {
 	typing   map[matrix.RoomID][]matrix.UserID
 	receipts map[matrix.RoomID][]ephemeral.Receipt
 	presence []ephemeral.Presence
-	ignored  map[matrix.UserID]bool
+	listener *rooms.Listener
 	res      *Response
 }
 
@@ -125,7 +125,7 @@ func (l *looker) survey() *news {
 }
 
 func (l *looker) gather() error {
-	l.ignored = l.v.Rooms.Ignored(l.r, l.q.Viewer.User)
+	l.listener = l.v.Rooms.Listener(l.r, l.q.Viewer.User)
 	l.news = &news{}
 	if l.first {
 		l.v.members.forget(l.q.Viewer)
@@ -179,7 +179,7 @@ func (l *looker) room(room matrix.RoomID, m rooms.Membership, n *roomNews) error
 	case "join":
 		return l.joined(room, m, n)
 	case "invite":
-		if fresh && !l.unwanted(room, m) {
+		if fresh && l.listener.WantsInvite(room, m) {
 			l.res.Rooms.Invite[room] = &InvitedRoom{l.stripped(room)}
 			l.res.news = true
 		}
@@ -204,16 +204,6 @@ func (l *looker) room(room matrix.RoomID, m rooms.Membership, n *roomNews) error
 
 func (l *looker) stripped(room matrix.RoomID) StrippedEvents {
 	return StrippedEvents{l.v.Rooms.StrippedState(l.r, room, l.q.Viewer.User)}
-}
-
-// unwanted says whether the user does not want to hear of an invitation: of any, or of
-// this sender's (spec: client-server API, invite permission and ignoring users).
-func (l *looker) unwanted(room matrix.RoomID, m rooms.Membership) bool {
-	if p := l.v.Rooms.People; p != nil && p.InvitesBlocked(l.r, l.q.Viewer.User) {
-		return true
-	}
-	e, ok := l.v.Rooms.EventAt(l.r, room, m.Position)
-	return ok && l.ignored[e.Sender]
 }
 
 // globalData tells the account data that belongs to no room.

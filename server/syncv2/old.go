@@ -96,19 +96,19 @@ func (v *View) stream(ctx context.Context, req EventsRequest, from changes.Posit
 // glance is a looker for what is neither a sync nor filtered.
 func (v *View) glance(r kv.Reader, viewer rooms.Viewer) *looker {
 	l := &looker{v: v, r: r, q: &query{Request: Request{Viewer: viewer}}}
-	l.ignored = l.v.Rooms.Ignored(l.r, l.q.Viewer.User)
+	l.listener = l.v.Rooms.Listener(l.r, l.q.Viewer.User)
 	return l
 }
 
 // streams says whether the user is told of an event by /events.
 func (l *looker) streams(req EventsRequest, e *rooms.Event) bool {
 	user := req.Viewer.User
-	if l.ignored[e.Sender] && !e.IsState() {
+	if l.listener.Ignores(e.Sender) && !e.IsState() {
 		return false
 	}
 	if e.Is("m.room.member", string(user)) {
 		m, _ := l.v.Rooms.MembershipRow(l.r, e.Room, user)
-		return e.Membership() != "invite" || m.Position != e.Position || !l.unwanted(e.Room, m)
+		return e.Membership() != "invite" || m.Position != e.Position || l.listener.WantsInvite(e.Room, m)
 	}
 	return (req.Room != "" || l.isIn(e.Room)) && l.v.Rooms.Visible(l.r, user, e)
 }
@@ -156,7 +156,7 @@ func (v *View) Initial(r kv.Reader, req InitialRequest) (Initial, error) {
 		AccountData: l.accountData("", func(string, matrix.UserID) bool { return true }, true, nil),
 	}
 	for _, p := range v.Ephemeral.PresenceSince(0) {
-		if !l.ignored[p.User] && (p.User == req.Viewer.User || v.Rooms.SharesRoom(r, req.Viewer.User, p.User)) {
+		if !l.listener.Ignores(p.User) && (p.User == req.Viewer.User || v.Rooms.SharesRoom(r, req.Viewer.User, p.User)) {
 			out.Presence = append(out.Presence, p.Event())
 		}
 	}
@@ -164,7 +164,7 @@ func (v *View) Initial(r kv.Reader, req InitialRequest) (Initial, error) {
 		switch m.State {
 		case "join":
 		case "invite":
-			if l.unwanted(room, m) {
+			if !l.listener.WantsInvite(room, m) {
 				continue
 			}
 		case "leave", "ban":
@@ -216,7 +216,7 @@ func (l *looker) roomInfo(room matrix.RoomID, m rooms.Membership, limit *int) (R
 	if err != nil {
 		return info, err
 	}
-	chunk := slices.DeleteFunc(page.Chunk, func(e matrix.ClientEvent) bool { return e.StateKey == nil && l.ignored[e.Sender] })
+	chunk := slices.DeleteFunc(page.Chunk, func(e matrix.ClientEvent) bool { return e.StateKey == nil && l.listener.Ignores(e.Sender) })
 	slices.Reverse(chunk)
 	info.Messages = &Messages{Start: page.End, End: page.Start, Chunk: chunk}
 	info.State, err = l.v.History.State(l.r, viewer, room)

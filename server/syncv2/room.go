@@ -10,30 +10,11 @@ import (
 // rawEvent is an event in the format of federation.
 type rawEvent = json.RawMessage
 
-// stay follows the user's member events back to the token: what the membership was then,
-// and whether the user came in since.
-func (l *looker) stay(room matrix.RoomID, m rooms.Membership) (before string, entered bool) {
-	later := ""
-	for pos := m.Position; pos != 0; {
-		e, ok := l.v.Rooms.EventAt(l.r, room, pos)
-		if !ok {
-			break
-		}
-		is := e.Membership()
-		entered = entered || later == "join" && is != "join"
-		if pos <= l.since.Position {
-			return is, entered
-		}
-		later, pos = is, e.Replaces
-	}
-	return "leave", entered || later == "join"
-}
-
 // joined tells of a room that the user is in.
 func (l *looker) joined(room matrix.RoomID, m rooms.Membership, n *roomNews) error {
 	entered := l.first // what the client may know of the room is not worth anything
 	if !l.first && m.Position > l.since.Position {
-		_, entered = l.stay(room, m)
+		_, entered = l.v.Rooms.StaySince(l.r, room, m, l.since.Position)
 	}
 	full := entered || l.q.FullState
 	from := l.since.Position
@@ -88,7 +69,7 @@ func (l *looker) left(room matrix.RoomID, m rooms.Membership, n *roomNews) error
 	// came and left again since, everything; who never was in it, no state.
 	full, delta, from := wasIn, false, l.since.Position
 	if !l.first && m.Position > l.since.Position {
-		before, entered := l.stay(room, m)
+		before, entered := l.v.Rooms.StaySince(l.r, room, m, l.since.Position)
 		full, delta = entered || l.q.FullState && before == "join", before == "join"
 		if entered {
 			from = 0

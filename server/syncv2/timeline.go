@@ -55,7 +55,7 @@ func (l *looker) walk(room matrix.RoomID, m rooms.Membership, from, stateEnd, en
 			}
 			break
 		}
-		if !enough && filter.MatchEvent(e) && l.wants(e, m) {
+		if !enough && filter.MatchEvent(e) && l.listener.Wants(e, m) {
 			if len(s.events) == limit {
 				enough, s.limited = true, true
 			} else {
@@ -91,17 +91,6 @@ func (s *stretch) note(e *rooms.Event) {
 	}
 	s.members = s.members || e.Type == "m.room.member"
 	s.encryption = s.encryption || e.Type == "m.room.encryption"
-}
-
-// wants says whether the user may see the event and wants to.
-func (l *looker) wants(e *rooms.Event, m rooms.Membership) bool {
-	if !e.IsState() && l.ignored[e.Sender] {
-		return false
-	}
-	if m.State == "join" && e.Position >= m.Position {
-		return true // in the room from then on: no need to look further
-	}
-	return l.v.Rooms.Visible(l.r, l.q.Viewer.User, e)
 }
 
 // timeline is the stretch as it is told.
