@@ -20,16 +20,18 @@ type uploadCrossSigningKeysIn struct {
 // uploadCrossSigningKeys: spec: client-server API, POST keys/device_signing/upload.
 func (a *API) uploadCrossSigningKeys(c *web.Call, in uploadCrossSigningKeysIn) (web.Empty, error) {
 	keys := e2ee.CrossSigning{Master: in.Master, SelfSigning: in.SelfSigning, UserSigning: in.UserSigning}
+	checked, err := a.E2EE.CheckCrossSigning(c.Ctx, c.User, keys)
+	if err != nil {
+		return web.Empty{}, err
+	}
 	confirmed := c.Service != "" // spec: application service API, cross-signing
 	for {
 		ask := false
-		err := a.DB.Update(c.Ctx, func(tx *kv.WriteTx) (err error) {
-			if !confirmed {
-				if ask, err = a.E2EE.NeedsUIA(tx, c.User, keys); err != nil || ask {
-					return err
-				}
+		err := a.DB.Update(c.Ctx, func(tx *kv.WriteTx) error {
+			if ask = !confirmed && a.E2EE.NeedsUIA(tx, checked); ask {
+				return nil
 			}
-			return a.E2EE.UploadCrossSigning(tx, c.User, keys)
+			return a.E2EE.UploadCrossSigning(tx, checked)
 		})
 		if err != nil || !ask {
 			return web.Empty{}, err
@@ -50,8 +52,12 @@ type uploadCrossSigningSignaturesOut struct {
 	Failures map[string]map[string]e2ee.Failure `json:"failures"`
 }
 
+// checkSignatures is what of uploadCrossSigningSignatures takes long.
+func (a *API) checkSignatures(c *web.Call, in uploadCrossSigningSignaturesIn) (*e2ee.SignedKeys, error) {
+	return a.E2EE.CheckSignatures(c.Ctx, c.User, in.Body)
+}
+
 // uploadCrossSigningSignatures: spec: client-server API, POST keys/signatures/upload.
-func (a *API) uploadCrossSigningSignatures(c *web.Call, tx *kv.WriteTx, in uploadCrossSigningSignaturesIn) (uploadCrossSigningSignaturesOut, error) {
-	failures, err := a.E2EE.UploadSignatures(tx, c.User, in.Body)
-	return uploadCrossSigningSignaturesOut{failures}, err
+func (a *API) uploadCrossSigningSignatures(_ *web.Call, tx *kv.WriteTx, keys *e2ee.SignedKeys) (uploadCrossSigningSignaturesOut, error) {
+	return uploadCrossSigningSignaturesOut{a.E2EE.UploadSignatures(tx, keys)}, nil
 }

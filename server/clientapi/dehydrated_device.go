@@ -22,7 +22,7 @@ const maxDehydratedBody = 1 << 20
 // dehydratedRoutes is their part of the table.
 func (a *API) dehydratedRoutes() []web.Route {
 	return []web.Route{
-		{Op: "putDehydratedDevice", Method: put, Path: dehydratedPath, Access: web.User, MaxBody: maxDehydratedBody, Handler: web.Write(a.putDehydratedDevice)},
+		{Op: "putDehydratedDevice", Method: put, Path: dehydratedPath, Access: web.User, MaxBody: maxDehydratedBody, Handler: web.WriteWith(a.checkDehydratedDevice, a.putDehydratedDevice)},
 		{Op: "getDehydratedDevice", Method: get, Path: dehydratedPath, Access: web.User, Handler: web.Read(a.getDehydratedDevice)},
 		{Op: "deleteDehydratedDevice", Method: remove, Path: dehydratedPath, Access: web.User, Handler: web.Write(a.deleteDehydratedDevice)},
 		{Op: "postDehydratedDeviceEvents", Method: post, Path: dehydratedPath + "/{deviceId}/events", Access: web.User, Handler: web.Read(a.postDehydratedDeviceEvents)},
@@ -44,12 +44,17 @@ type dehydratedDeviceOut struct {
 	Data   json.RawMessage `json:"device_data,omitempty"`
 }
 
-// putDehydratedDevice: spec: MSC3814, PUT dehydrated_device.
-func (a *API) putDehydratedDevice(c *web.Call, tx *kv.WriteTx, in putDehydratedDeviceIn) (dehydratedDeviceOut, error) {
-	return dehydratedDeviceOut{Device: in.Device}, a.E2EE.PutDehydrated(tx, c.User, e2ee.Dehydrated{
+// checkDehydratedDevice is what of putDehydratedDevice takes long.
+func (a *API) checkDehydratedDevice(c *web.Call, in putDehydratedDeviceIn) (*e2ee.CheckedDehydrated, error) {
+	return a.E2EE.CheckDehydrated(c.Ctx, c.User, e2ee.Dehydrated{
 		Device: in.Device, Name: in.Name, Data: in.Data,
 		Keys: e2ee.Upload{DeviceKeys: in.DeviceKeys, OneTimeKeys: in.OneTimeKeys, FallbackKeys: in.FallbackKeys},
 	})
+}
+
+// putDehydratedDevice: spec: MSC3814, PUT dehydrated_device.
+func (a *API) putDehydratedDevice(_ *web.Call, tx *kv.WriteTx, d *e2ee.CheckedDehydrated) (dehydratedDeviceOut, error) {
+	return dehydratedDeviceOut{Device: d.Device()}, a.E2EE.PutDehydrated(tx, d)
 }
 
 // getDehydratedDevice: spec: MSC3814, GET dehydrated_device.

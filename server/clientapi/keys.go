@@ -26,12 +26,17 @@ type uploadKeysOut struct {
 	Counts map[string]int `json:"one_time_key_counts"`
 }
 
-// uploadKeys: spec: client-server API, POST keys/upload.
-func (a *API) uploadKeys(c *web.Call, tx *kv.WriteTx, in uploadKeysIn) (uploadKeysOut, error) {
+// checkKeys is what of uploadKeys takes long.
+func (a *API) checkKeys(c *web.Call, in uploadKeysIn) (*e2ee.CheckedUpload, error) {
 	if c.Device == "" {
-		return uploadKeysOut{}, matrix.InvalidParam("keys are a device's, and this token is for none")
+		return nil, matrix.InvalidParam("keys are a device's, and this token is for none")
 	}
-	counts, err := a.E2EE.UploadKeys(tx, c.User, c.Device, e2ee.Upload(in))
+	return a.E2EE.CheckUpload(c.Ctx, c.User, c.Device, e2ee.Upload(in))
+}
+
+// uploadKeys: spec: client-server API, POST keys/upload.
+func (a *API) uploadKeys(_ *web.Call, tx *kv.WriteTx, keys *e2ee.CheckedUpload) (uploadKeysOut, error) {
+	counts, err := a.E2EE.UploadKeys(tx, keys)
 	return uploadKeysOut{counts}, err
 }
 

@@ -82,7 +82,7 @@ func (a *API) Routes() []web.Route {
 
 		// cross_signing.yaml
 		{Op: "uploadCrossSigningKeys", Method: post, Path: "/_matrix/client/v3/keys/device_signing/upload", Aliases: []string{"/_matrix/client/unstable/keys/device_signing/upload"}, Access: web.User, Handler: web.Plain(a.uploadCrossSigningKeys)},
-		{Op: "uploadCrossSigningSignatures", Method: post, Path: "/_matrix/client/v3/keys/signatures/upload", Aliases: []string{"/_matrix/client/unstable/keys/signatures/upload"}, Access: web.User, MaxBody: maxKeysBody, Handler: web.Write(a.uploadCrossSigningSignatures)},
+		{Op: "uploadCrossSigningSignatures", Method: post, Path: "/_matrix/client/v3/keys/signatures/upload", Aliases: []string{"/_matrix/client/unstable/keys/signatures/upload"}, Access: web.User, MaxBody: maxKeysBody, Handler: web.WriteWith(a.checkSignatures, a.uploadCrossSigningSignatures)},
 
 		// device_management.yaml
 		{Op: "getDevices", Method: get, Path: "/_matrix/client/v3/devices", Access: web.User, Guests: true, Handler: web.Read(a.getDevices)},
@@ -128,7 +128,7 @@ func (a *API) Routes() []web.Route {
 		{Op: "deleteRoomKeyBySessionId", Method: remove, Path: "/_matrix/client/v3/room_keys/keys/{roomId}/{sessionId}", Access: web.User, RateLimited: true, Handler: web.Write(a.deleteRoomKeyBySessionId)},
 
 		// keys.yaml
-		{Op: "uploadKeys", Method: post, Path: "/_matrix/client/v3/keys/upload", Access: web.User, Guests: true, MaxBody: maxKeysBody, Handler: web.Write(a.uploadKeys)},
+		{Op: "uploadKeys", Method: post, Path: "/_matrix/client/v3/keys/upload", Access: web.User, Guests: true, MaxBody: maxKeysBody, Handler: web.WriteWith(a.checkKeys, a.uploadKeys)},
 		{Op: "queryKeys", Method: post, Path: "/_matrix/client/v3/keys/query", Access: web.User, Guests: true, MaxBody: maxKeysBody, Handler: web.Read(a.queryKeys)},
 		{Op: "claimKeys", Method: post, Path: "/_matrix/client/v3/keys/claim", Access: web.User, Guests: true, MaxBody: maxKeysBody, Handler: web.Write(a.claimKeys)},
 		{Op: "getKeysChanges", Method: get, Path: "/_matrix/client/v3/keys/changes", Access: web.User, Handler: web.Read(a.getKeysChanges)},

@@ -13,42 +13,50 @@ import (
 func TestCrossSigningKeysAndWhenToAsk(t *testing.T) {
 	f := setUp(t)
 	needs := func(c CrossSigning) (yes bool) {
-		f.view(func(r kv.Reader) {
-			var err error
-			if yes, err = f.k.NeedsUIA(r, alice, c); err != nil {
-				t.Fatal(err)
-			}
-		})
+		checked, err := f.k.CheckCrossSigning(t.Context(), alice, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.view(func(r kv.Reader) { yes = f.k.NeedsUIA(r, checked) })
 		return yes
 	}
-	put := func(c CrossSigning) func(tx *kv.WriteTx) error {
-		return func(tx *kv.WriteTx) error { return f.k.UploadCrossSigning(tx, alice, c) }
+	put := func(c CrossSigning) {
+		t.Helper()
+		if err := f.crossSign(alice, c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	refused := func(code string, c CrossSigning) {
+		t.Helper()
+		if err := f.crossSign(alice, c); !matrix.IsCode(err, code) {
+			t.Errorf("got %v, want %s", err, code)
+		}
 	}
 	one, two := crossSigning(t, alice, "one"), crossSigning(t, alice, "two")
 
-	f.refused("M_MISSING_PARAM", put(CrossSigning{SelfSigning: one.SelfSigning}))
-	f.refused("M_INVALID_SIGNATURE", put(CrossSigning{Master: one.Master, SelfSigning: two.SelfSigning}))
-	f.refused("M_INVALID_PARAM", put(crossSigning(t, bob, "b")))
-	f.refused("M_INVALID_PARAM", put(CrossSigning{Master: one.SelfSigning}))
+	refused("M_MISSING_PARAM", CrossSigning{SelfSigning: one.SelfSigning})
+	refused("M_INVALID_SIGNATURE", CrossSigning{Master: one.Master, SelfSigning: two.SelfSigning})
+	refused("M_INVALID_PARAM", crossSigning(t, bob, "b"))
+	refused("M_INVALID_PARAM", CrossSigning{Master: one.SelfSigning})
 
 	if needs(one) {
 		t.Error("the first upload needs no authentication")
 	}
-	f.update(put(one))
+	put(one)
 	if needs(one) || needs(CrossSigning{SelfSigning: one.SelfSigning}) {
 		t.Error("the same keys again need no authentication")
 	}
 	if !needs(two) || !needs(CrossSigning{Master: one.Master, SelfSigning: two.SelfSigning}) {
 		t.Error("new keys need authentication")
 	}
-	f.update(put(CrossSigning{Master: two.Master}))
+	put(CrossSigning{Master: two.Master})
 	f.view(func(r kv.Reader) {
 		q := f.k.Query(r, alice, map[matrix.UserID][]matrix.DeviceID{alice: nil})
 		if len(q.MasterKeys) != 1 || len(q.SelfSigningKeys) != 0 || len(q.UserSigningKeys) != 0 {
 			t.Errorf("the old identity's keys are still there: %s", q.SelfSigningKeys)
 		}
 	})
-	f.update(put(two))
+	put(two)
 	f.view(func(r kv.Reader) {
 		want := map[matrix.UserID][]matrix.DeviceID{alice: nil}
 		if q := f.k.Query(r, alice, want); len(q.UserSigningKeys) != 1 || len(q.SelfSigningKeys) != 1 {
@@ -60,13 +68,10 @@ func TestCrossSigningKeysAndWhenToAsk(t *testing.T) {
 	})
 
 	master, _ := signer("twoM")
-	f.refused("M_FORBIDDEN", func(tx *kv.WriteTx) error {
-		_, err := f.k.UploadKeys(tx, alice, matrix.DeviceID(master), Upload{DeviceKeys: deviceJSON(t, alice, matrix.DeviceID(master))})
-		return err
-	})
+	f.refusedUpload("M_FORBIDDEN", alice, matrix.DeviceID(master), Upload{DeviceKeys: deviceJSON(t, alice, matrix.DeviceID(master))})
 	three, _ := signer("threeM")
 	f.h.devices[alice][matrix.DeviceID(three)] = ""
-	f.refused("M_FORBIDDEN", put(crossSigning(t, alice, "three")))
+	refused("M_FORBIDDEN", crossSigning(t, alice, "three"))
 }
 
 func TestSignaturesAreCheckedAndSeenByTheRightPeople(t *testing.T) {
@@ -74,7 +79,9 @@ func TestSignaturesAreCheckedAndSeenByTheRightPeople(t *testing.T) {
 	f.upload(alice, "A1", Upload{DeviceKeys: deviceJSON(t, alice, "A1")})
 	f.upload(bob, "B1", Upload{DeviceKeys: deviceJSON(t, bob, "B1")})
 	for _, u := range []matrix.UserID{alice, bob} {
-		f.update(func(tx *kv.WriteTx) error { return f.k.UploadCrossSigning(tx, u, crossSigning(t, u, string(u))) })
+		if err := f.crossSign(u, crossSigning(t, u, string(u))); err != nil {
+			t.Fatal(err)
+		}
 	}
 	bobMaster, _ := signer(string(bob) + "M")
 	aliceMaster, _ := signer(string(alice) + "M")
@@ -85,14 +92,7 @@ func TestSignaturesAreCheckedAndSeenByTheRightPeople(t *testing.T) {
 
 	sign := func(owner matrix.UserID, name string, object json.RawMessage) map[string]map[string]Failure {
 		t.Helper()
-		var failures map[string]map[string]Failure
-		f.update(func(tx *kv.WriteTx) error {
-			var err error
-			raw := fmt.Sprintf(`{%q:{%q:%s}}`, owner, name, object)
-			failures, err = f.k.UploadSignatures(tx, alice, []byte(raw))
-			return err
-		})
-		return failures
+		return f.sign(alice, fmt.Sprintf(`{%q:{%q:%s}}`, owner, name, object))
 	}
 	fails := func(owner matrix.UserID, name, code string, object json.RawMessage) {
 		t.Helper()
@@ -149,17 +149,12 @@ func TestNewDeviceKeysVoidSignatures(t *testing.T) {
 	own := string(deviceJSON(t, alice, "A1"))
 	f.upload(alice, "A1", Upload{DeviceKeys: json.RawMessage(own)})
 	selfPublic, self := signer(string(alice) + "S")
-	f.update(func(tx *kv.WriteTx) error {
-		if err := f.k.UploadCrossSigning(tx, alice, crossSigning(t, alice, string(alice))); err != nil {
-			return err
-		}
-		raw := fmt.Sprintf(`{%q:{"A1":%s}}`, alice, signed(t, own, alice, selfPublic, self))
-		failures, err := f.k.UploadSignatures(tx, alice, []byte(raw))
-		if len(failures) > 0 {
-			t.Errorf("%v", failures)
-		}
-		return err
-	})
+	if err := f.crossSign(alice, crossSigning(t, alice, string(alice))); err != nil {
+		t.Fatal(err)
+	}
+	if failures := f.sign(alice, fmt.Sprintf(`{%q:{"A1":%s}}`, alice, signed(t, own, alice, selfPublic, self))); len(failures) > 0 {
+		t.Errorf("%v", failures)
+	}
 	signatures := func() (n int) {
 		f.view(func(r kv.Reader) {
 			q := f.k.Query(r, alice, map[matrix.UserID][]matrix.DeviceID{alice: {"A1"}})

@@ -1,10 +1,10 @@
 package e2ee
 
 import (
+	"context"
 	"crypto/ed25519"
 	"encoding/json"
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 
@@ -43,65 +43,98 @@ type usedKey struct {
 	raw   json.RawMessage
 }
 
-// NeedsUIA says whether the upload has to be confirmed by interactive authentication:
-// there is a master key, and the upload has a key that is not stored already
-// (spec: uploadCrossSigningKeys, 1.11). The errors are those of a key of the wrong form.
-func (k *Keeper) NeedsUIA(r kv.Reader, user matrix.UserID, c CrossSigning) (bool, error) {
-	hasMaster := k.crossKeys.Has(r, crossKey{user, usageMaster})
-	isNew := false
-	for _, u := range c.byUsage() {
+// CheckedCrossSigning are CrossSigning keys of the right form, whose signatures have been
+// looked at.
+type CheckedCrossSigning struct {
+	user  matrix.UserID
+	keys  map[string]matrix.Object // by usage
+	seals seals
+}
+
+// CheckCrossSigning reads cross-signing keys and looks at their signatures, outside of any
+// transaction. The errors are M_INVALID_PARAM and M_BAD_JSON for keys of the wrong form.
+func (k *Keeper) CheckCrossSigning(ctx context.Context, user matrix.UserID, uploaded CrossSigning) (*CheckedCrossSigning, error) {
+	c := &CheckedCrossSigning{user: user, keys: map[string]matrix.Object{}, seals: seals{}}
+	for _, u := range uploaded.byUsage() {
 		o, err := parseCrossKey(u.raw, user, u.usage)
 		if err != nil {
-			return false, err
+			return nil, err
 		}
-		stored, _ := k.crossPublicKey(r, user, u.usage)
-		isNew = isNew || stored != crossPublicKey(o)
+		c.keys[u.usage] = o
 	}
-	return hasMaster && isNew, nil
+	master := ""
+	err := k.DB.View(ctx, func(tx *kv.ReadTx) error { master, _ = k.masterFor(tx, c); return nil })
+	if err == nil && master != "" {
+		c.unsigned(master)
+	}
+	return c, err
+}
+
+// unsigned is the usage of a key that is not signed by the master key; empty if all are.
+func (c *CheckedCrossSigning) unsigned(master string) string {
+	for _, usage := range []string{usageSelf, usageUser} {
+		if o := c.keys[usage]; o != nil && !c.seals.byUser(o, c.user, master) {
+			return usage
+		}
+	}
+	return ""
+}
+
+// masterFor is the public master key that an upload goes by, and the one that is stored:
+// the same, unless the upload brings another one. Both are empty if there is none.
+func (k *Keeper) masterFor(r kv.Reader, c *CheckedCrossSigning) (master, stored string) {
+	stored, _ = k.crossPublicKey(r, c.user, usageMaster)
+	if o := c.keys[usageMaster]; o != nil {
+		return crossPublicKey(o), stored
+	}
+	return stored, stored
+}
+
+// NeedsUIA says whether the upload has to be confirmed by interactive authentication:
+// there is a master key, and the upload has a key that is not stored already
+// (spec: uploadCrossSigningKeys, 1.11).
+func (k *Keeper) NeedsUIA(r kv.Reader, c *CheckedCrossSigning) bool {
+	if !k.crossKeys.Has(r, crossKey{c.user, usageMaster}) {
+		return false
+	}
+	for usage, o := range c.keys {
+		if stored, _ := k.crossPublicKey(r, c.user, usage); stored != crossPublicKey(o) {
+			return true
+		}
+	}
+	return false
 }
 
 // UploadCrossSigning stores cross-signing keys and tells those who share rooms with the
-// user. The errors are M_INVALID_PARAM and M_BAD_JSON for keys of the wrong form,
-// M_MISSING_PARAM without any master key, M_INVALID_SIGNATURE for a key that the master
-// key did not sign, M_FORBIDDEN for a key that is named like a device.
-func (k *Keeper) UploadCrossSigning(tx *kv.WriteTx, user matrix.UserID, c CrossSigning) error {
-	parsed := map[string]matrix.Object{}
-	for _, u := range c.byUsage() {
-		o, err := parseCrossKey(u.raw, user, u.usage)
-		if err != nil {
-			return err
-		}
+// user. The errors are M_MISSING_PARAM without any master key, M_INVALID_SIGNATURE for a key
+// that the master key did not sign, M_FORBIDDEN for a key that is named like a device.
+func (k *Keeper) UploadCrossSigning(tx *kv.WriteTx, c *CheckedCrossSigning) error {
+	user := c.user
+	for _, o := range c.keys {
 		if _, taken := k.Accounts.Device(tx, user, matrix.DeviceID(crossPublicKey(o))); taken {
 			return matrix.Forbidden("a cross-signing key may not be named like a device")
 		}
-		parsed[u.usage] = o
 	}
-	oldMaster, hadMaster := k.crossPublicKey(tx, user, usageMaster)
-	master := oldMaster
-	if o := parsed[usageMaster]; o != nil {
-		master = crossPublicKey(o)
-	} else if !hadMaster {
+	master, oldMaster := k.masterFor(tx, c)
+	if master == "" {
 		return matrix.MissingParam("there is no master signing key yet: please upload one along")
 	}
-	for _, usage := range []string{usageSelf, usageUser} {
-		if o := parsed[usage]; o != nil && !signedBy(o, user, master) {
-			return matrix.Refusal(http.StatusBadRequest, "M_INVALID_SIGNATURE",
-				fmt.Sprintf("the %s key is not signed by the master key", usage))
-		}
+	if usage := c.unsigned(master); usage != "" {
+		return unsigned(fmt.Sprintf("the %s key is not signed by the master key", usage))
 	}
-	if hadMaster && master != oldMaster {
+	if oldMaster != "" && master != oldMaster {
 		// What the old identity signed is worth nothing under the new one.
 		for _, usage := range []string{usageMaster, usageSelf, usageUser} {
 			k.deleteCrossKey(tx, user, usage)
 		}
 	}
-	for usage, o := range parsed {
+	for usage, o := range c.keys {
 		if old, had := k.crossPublicKey(tx, user, usage); had && old != crossPublicKey(o) {
 			k.deleteCrossKey(tx, user, usage)
 		}
 		k.crossKeys.Put(tx, crossKey{user, usage}, o.Encode())
 	}
-	if len(parsed) > 0 {
+	if len(c.keys) > 0 {
 		k.announce(tx, user)
 	}
 	return nil
@@ -178,15 +211,4 @@ func (k *Keeper) deleteCrossKey(tx *kv.WriteTx, user matrix.UserID, usage string
 		k.dropSignatures(tx, user, public)
 		k.crossKeys.Delete(tx, crossKey{user, usage})
 	}
-}
-
-// signedBy says whether the user's key with this public part signed the object.
-func signedBy(o matrix.Object, user matrix.UserID, public string) bool {
-	id := matrix.KeyID(matrix.Ed25519 + ":" + public)
-	return verify(o, o.Signatures()[string(user)][id], public)
-}
-
-func verify(o matrix.Object, signature, public string) bool {
-	key, err := matrix.DecodeBase64(public)
-	return err == nil && matrix.VerifySignature(signature, o.SigningBytes(), key) == nil
 }

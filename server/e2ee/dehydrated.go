@@ -2,6 +2,7 @@ package e2ee
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -30,50 +31,64 @@ type dehydratedRow struct {
 	Data   []byte          `cbor:"2,keyasint"` // JSON
 }
 
-// PutDehydrated stores the user's dehydrated device in place of the one before, of which
-// nothing stays. The same device with the same keys again only updates it, so that a client
-// may repeat itself and no message is lost by it. The errors are M_MISSING_PARAM,
-// M_BAD_JSON, M_TOO_LARGE, those of UploadKeys, and M_FORBIDDEN if the user is logged in on
-// a device of that name or has too many.
-func (k *Keeper) PutDehydrated(tx *kv.WriteTx, user matrix.UserID, d Dehydrated) error {
+// CheckedDehydrated is a Dehydrated of the right form, whose signatures have been looked at.
+type CheckedDehydrated struct {
+	name string
+	data json.RawMessage
+	keys *CheckedUpload
+}
+
+// Device is the device's ID.
+func (d *CheckedDehydrated) Device() matrix.DeviceID { return d.keys.device }
+
+// CheckDehydrated reads a dehydrated device and checks its signatures, outside of any
+// transaction. The errors are M_MISSING_PARAM, M_BAD_JSON, M_TOO_LARGE, and those of
+// CheckUpload.
+func (k *Keeper) CheckDehydrated(ctx context.Context, user matrix.UserID, d Dehydrated) (*CheckedDehydrated, error) {
 	if !present(d.Keys.DeviceKeys) {
-		return matrix.MissingParam("device_keys is missing: a dehydrated device cannot be written to without")
+		return nil, matrix.MissingParam("device_keys is missing: a dehydrated device cannot be written to without")
 	}
 	if len(d.Data) > maxDehydratedData {
-		return matrix.TooLarge(fmt.Sprintf("device_data may have at most %d bytes", maxDehydratedData))
+		return nil, matrix.TooLarge(fmt.Sprintf("device_data may have at most %d bytes", maxDehydratedData))
 	}
 	data, err := matrix.ParseObject(d.Data)
 	if err != nil {
-		return matrix.BadJSON("device_data has to be an object")
+		return nil, matrix.BadJSON("device_data has to be an object")
 	}
 	if _, ok := data.Text("algorithm"); !ok {
-		return matrix.BadJSON("device_data needs a string \"algorithm\"")
+		return nil, matrix.BadJSON("device_data needs a string \"algorithm\"")
 	}
-	keys, err := parseDeviceKeys(d.Keys.DeviceKeys, user, d.Device)
-	if err != nil {
+	keys, err := k.CheckUpload(ctx, user, d.Device, d.Keys)
+	return &CheckedDehydrated{d.Name, d.Data, keys}, err
+}
+
+// PutDehydrated stores the user's dehydrated device in place of the one before, of which
+// nothing stays. The same device with the same keys again only updates it, so that a client
+// may repeat itself and no message is lost by it. The errors are those of UploadKeys, and
+// M_FORBIDDEN if the user is logged in on a device of that name or has too many.
+func (k *Keeper) PutDehydrated(tx *kv.WriteTx, d *CheckedDehydrated) error {
+	if err := k.makeRoom(tx, d); err != nil {
 		return err
 	}
-	if err := k.makeRoom(tx, user, d, keys); err != nil {
-		return err
-	}
-	k.dehydrated.Put(tx, user, dehydratedRow{Device: d.Device, Data: d.Data})
-	_, err = k.UploadKeys(tx, user, d.Device, d.Keys)
+	k.dehydrated.Put(tx, d.keys.user, dehydratedRow{Device: d.keys.device, Data: d.data})
+	_, err := k.UploadKeys(tx, d.keys)
 	return err
 }
 
 // makeRoom makes the device, after deleting the one before, unless it is the same.
-func (k *Keeper) makeRoom(tx *kv.WriteTx, user matrix.UserID, d Dehydrated, keys matrix.Object) error {
+func (k *Keeper) makeRoom(tx *kv.WriteTx, d *CheckedDehydrated) error {
+	user, device := d.keys.user, d.keys.device
 	old, had := k.dehydrated.Get(tx, user)
 	if had {
 		was, _ := k.deviceKeys.Get(tx, deviceKey{user, old.Device})
-		if old.Device == d.Device && bytes.Equal(withoutSignatures(was), keys.SigningBytes()) {
-			return k.Accounts.SetDeviceName(tx, user, d.Device, d.Name)
+		if old.Device == device && bytes.Equal(withoutSignatures(was), d.keys.deviceKeys.SigningBytes()) {
+			return k.Accounts.SetDeviceName(tx, user, device, d.name)
 		}
 		if err := k.Accounts.DeleteDevice(tx, user, old.Device); err != nil {
 			return err
 		}
 	}
-	return k.Accounts.CreateDehydratedDevice(tx, user, d.Device, d.Name)
+	return k.Accounts.CreateDehydratedDevice(tx, user, device, d.name)
 }
 
 // Dehydrated is the user's dehydrated device; M_NOT_FOUND if there is none. The answer has

@@ -189,10 +189,54 @@ func (f *fixture) refused(code string, fn func(tx *kv.WriteTx) error) {
 
 func (f *fixture) upload(user matrix.UserID, device matrix.DeviceID, u Upload) {
 	f.Helper()
-	f.update(func(tx *kv.WriteTx) error {
-		_, err := f.k.UploadKeys(tx, user, device, u)
+	if err := f.tryUpload(user, device, u); err != nil {
+		f.Fatal(err)
+	}
+}
+
+// tryUpload checks an upload and stores it.
+func (f *fixture) tryUpload(user matrix.UserID, device matrix.DeviceID, u Upload) error {
+	f.Helper()
+	c, err := f.k.CheckUpload(f.Context(), user, device, u)
+	if err != nil {
+		return err
+	}
+	return f.db.Update(f.Context(), func(tx *kv.WriteTx) error {
+		_, err := f.k.UploadKeys(tx, c)
 		return err
 	})
+}
+
+// refusedUpload is an upload that has to fail with this errcode.
+func (f *fixture) refusedUpload(code string, user matrix.UserID, device matrix.DeviceID, u Upload) {
+	f.Helper()
+	if err := f.tryUpload(user, device, u); !matrix.IsCode(err, code) {
+		f.Errorf("got %v, want %s", err, code)
+	}
+}
+
+// crossSign checks cross-signing keys and stores them.
+func (f *fixture) crossSign(user matrix.UserID, keys CrossSigning) error {
+	f.Helper()
+	c, err := f.k.CheckCrossSigning(f.Context(), user, keys)
+	if err != nil {
+		return err
+	}
+	return f.db.Update(f.Context(), func(tx *kv.WriteTx) error { return f.k.UploadCrossSigning(tx, c) })
+}
+
+// sign checks signatures and stores them; it returns what was refused.
+func (f *fixture) sign(signer matrix.UserID, raw string) (failures map[string]map[string]Failure) {
+	f.Helper()
+	s, err := f.k.CheckSignatures(f.Context(), signer, []byte(raw))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.update(func(tx *kv.WriteTx) error {
+		failures = f.k.UploadSignatures(tx, s)
+		return nil
+	})
+	return failures
 }
 
 // membership puts somebody in or out of a room, as an event of the log.
@@ -323,10 +367,7 @@ func TestDeviceKeysAreCheckedAndShown(t *testing.T) {
 		"another's signature": {strings.Replace(string(deviceJSON(t, bob, "B1")), `"signatures":{"@bob:`, `"signatures":{"@bib:`, 1), "M_INVALID_SIGNATURE"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f.refused(bad.code, func(tx *kv.WriteTx) error {
-				_, err := f.k.UploadKeys(tx, bob, "B1", Upload{DeviceKeys: json.RawMessage(bad.raw)})
-				return err
-			})
+			f.refusedUpload(bad.code, bob, "B1", Upload{DeviceKeys: json.RawMessage(bad.raw)})
 		})
 	}
 }
@@ -346,10 +387,7 @@ func TestOneTimeKeysComeInOrderAndThenTheFallback(t *testing.T) {
 			t.Errorf("unused %v", u)
 		}
 	})
-	f.refused("M_UNKNOWN", func(tx *kv.WriteTx) error {
-		_, err := f.k.UploadKeys(tx, bob, "B1", Upload{OneTimeKeys: json.RawMessage(`{"signed_curve25519:z":{"key":"other","signatures":{}}}`)})
-		return err
-	})
+	f.refusedUpload("M_UNKNOWN", bob, "B1", Upload{OneTimeKeys: json.RawMessage(`{"signed_curve25519:z":{"key":"other","signatures":{}}}`)})
 	for _, want := range []string{"z", "a", "fall", "fall"} {
 		if got := f.claim(); got != "signed_curve25519:"+want {
 			t.Errorf("claimed %q, want %q", got, want)
@@ -430,16 +468,10 @@ func TestPublicKeysOfTheWrongForm(t *testing.T) {
 		`{"curve25519:a":1.5}`:                              "M_BAD_JSON",
 	} {
 		for _, u := range []Upload{{OneTimeKeys: json.RawMessage(raw)}, {FallbackKeys: json.RawMessage(raw)}} {
-			f.refused(code, func(tx *kv.WriteTx) error {
-				_, err := f.k.UploadKeys(tx, bob, "B1", u)
-				return err
-			})
+			f.refusedUpload(code, bob, "B1", u)
 		}
 	}
-	f.refused("M_INVALID_PARAM", func(tx *kv.WriteTx) error {
-		_, err := f.k.UploadKeys(tx, bob, "B1", Upload{FallbackKeys: oneTimeKeys("a", "b")})
-		return err
-	})
+	f.refusedUpload("M_INVALID_PARAM", bob, "B1", Upload{FallbackKeys: oneTimeKeys("a", "b")})
 }
 
 func TestToDeviceStaysUntilAcknowledged(t *testing.T) {
@@ -542,10 +574,7 @@ func TestOneTimeKeysAreTheDevicesOwn(t *testing.T) {
 				if name == "one of them is none" && u.FallbackKeys != nil {
 					continue // there can be only one
 				}
-				f.refused("M_INVALID_SIGNATURE", func(tx *kv.WriteTx) error {
-					_, err := f.k.UploadKeys(tx, bob, "B1", u)
-					return err
-				})
+				f.refusedUpload("M_INVALID_SIGNATURE", bob, "B1", u)
 			}
 		})
 	}
@@ -560,8 +589,5 @@ func TestOneTimeKeysAreTheDevicesOwn(t *testing.T) {
 			t.Errorf("%d keys of the old identity are left", n)
 		}
 	})
-	f.refused("M_INVALID_SIGNATURE", func(tx *kv.WriteTx) error {
-		_, err := f.k.UploadKeys(tx, bob, "B1", Upload{OneTimeKeys: signedKeys(t, bob, "B1", "b")})
-		return err
-	})
+	f.refusedUpload("M_INVALID_SIGNATURE", bob, "B1", Upload{OneTimeKeys: signedKeys(t, bob, "B1", "b")})
 }

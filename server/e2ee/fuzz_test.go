@@ -19,7 +19,7 @@ func FuzzParsers(f *testing.F) {
 		if matrix.CheckJSON(raw) != nil {
 			return // the door refuses it
 		}
-		_, err1 := parseDeviceKeys(raw, alice, "A1")
+		_, _, err1 := parseDeviceKeys(raw, alice, "A1", seals{})
 		_, err2 := parseCrossKey(raw, alice, usageMaster)
 		keys, err3 := parsePublicKeys(raw, "one_time_keys")
 		for _, err := range []error{err1, err2, err3} {

@@ -17,6 +17,8 @@ import (
 const (
 	// maxKeyObject is the size of a one-time or fallback key, in bytes of canonical JSON.
 	maxKeyObject = 4 << 10
+	// maxUploaded is how many one-time keys one upload may have, known ones among them.
+	maxUploaded = 2000
 	// maxOneTimeKeys is how many unclaimed keys of an algorithm a device may have.
 	maxOneTimeKeys = 1000
 	// keepClaimed is how many names of claimed keys are remembered per algorithm.
@@ -36,11 +38,18 @@ type publicKey struct {
 
 func (p publicKey) name() string { return p.algorithm + ":" + p.id }
 
+func (p publicKey) unsigned() error {
+	return unsigned(fmt.Sprintf("the key %.64q is not signed by the device", p.name()))
+}
+
 // parsePublicKeys checks a map of "algorithm:id" to keys and returns it in order.
 func parsePublicKeys(raw []byte, what string) ([]publicKey, error) {
 	o, err := matrix.ParseObject(raw)
 	if err != nil {
 		return nil, matrix.BadJSON(what + " has to be an object")
+	}
+	if len(o) > maxUploaded {
+		return nil, matrix.TooLarge(fmt.Sprintf("%s may have at most %d keys at once", what, maxUploaded))
 	}
 	all := make([]publicKey, 0, len(o))
 	for _, name := range slices.Sorted(maps.Keys(o)) {
@@ -80,32 +89,20 @@ func checkPublicKey(algorithm string, canonical []byte) (matrix.Object, error) {
 	return o, checkSignatures(o, true)
 }
 
-// checkSigned refuses a key that its device did not sign: whoever claims it would throw it
-// away, and be without one. public is the device's ed25519 key; while it has none, nothing
-// can be said. Only for signed_curve25519 does the standard say by whom it is signed.
-func (p publicKey) checkSigned(user matrix.UserID, device matrix.DeviceID, public string) error {
-	if public == "" || p.algorithm != signedCurve25519 || signedByDevice(p.object, user, device, public) {
-		return nil
-	}
-	return unsigned(fmt.Sprintf("the key %.64q is not signed by the device", p.name()))
-}
-
 // putOneTimeKeys adds keys behind those of earlier uploads. A name that is known has to
-// carry the same key; one that was claimed lately is passed over.
-func (k *Keeper) putOneTimeKeys(tx *kv.WriteTx, user matrix.UserID, device matrix.DeviceID, raw []byte) error {
-	keys, err := parsePublicKeys(raw, "one_time_keys")
-	if err != nil {
-		return err
-	}
+// carry the same key; one that was claimed lately is passed over. What the device did not
+// sign with its key, public, is refused: whoever claims it would throw it away, and be
+// without one.
+func (k *Keeper) putOneTimeKeys(tx *kv.WriteTx, c *CheckedUpload, public string) error {
+	user, device := c.user, c.device
 	stored := map[string][]byte{}
-	if len(keys) > 0 {
+	if len(c.oneTime) > 0 {
 		for id, key := range k.oneTime.Scan(tx, kv.Prefix(user, device)) {
 			stored[id.Algorithm+":"+id.KeyID] = key
 		}
 	}
 	counts := map[string]countRow{}
-	public := k.signingKey(tx, user, device)
-	for _, key := range keys {
+	for _, key := range c.oneTime {
 		if old, known := stored[key.name()]; known {
 			if !bytes.Equal(old, key.json) {
 				return matrix.Unknown(http.StatusBadRequest,
@@ -122,8 +119,8 @@ func (k *Keeper) putOneTimeKeys(tx *kv.WriteTx, user matrix.UserID, device matri
 		if slices.Contains(row.Claimed, key.id) {
 			continue
 		}
-		if err := key.checkSigned(user, device, public); err != nil {
-			return err
+		if !c.signedBy(key, public) {
+			return key.unsigned()
 		}
 		if row.Left++; row.Left > maxOneTimeKeys {
 			return matrix.TooLarge(fmt.Sprintf("a device may have at most %d unclaimed one-time keys", maxOneTimeKeys))
@@ -156,26 +153,33 @@ func (k *Keeper) dropOneTimeKeys(tx *kv.WriteTx, user matrix.UserID, device matr
 	}
 }
 
-// putFallbackKeys replaces the fallback key of each algorithm that is named.
-func (k *Keeper) putFallbackKeys(tx *kv.WriteTx, user matrix.UserID, device matrix.DeviceID, raw []byte) error {
+// parseFallbackKeys is parsePublicKeys for fallback keys, of which there is one for each
+// algorithm.
+func parseFallbackKeys(raw []byte) ([]publicKey, error) {
 	keys, err := parsePublicKeys(raw, "fallback_keys")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if len(keys) > maxAlgorithms {
-		return matrix.TooLarge(fmt.Sprintf("a device may have at most %d fallback keys", maxAlgorithms))
+		return nil, matrix.TooLarge(fmt.Sprintf("a device may have at most %d fallback keys", maxAlgorithms))
 	}
 	seen := map[string]bool{}
-	public := k.signingKey(tx, user, device)
 	for _, key := range keys {
 		if seen[key.algorithm] {
-			return matrix.InvalidParam("there can be only one fallback key for each algorithm")
+			return nil, matrix.InvalidParam("there can be only one fallback key for each algorithm")
 		}
 		seen[key.algorithm] = true
-		if err := key.checkSigned(user, device, public); err != nil {
-			return err
+	}
+	return keys, nil
+}
+
+// putFallbackKeys replaces the fallback key of each algorithm that is named.
+func (k *Keeper) putFallbackKeys(tx *kv.WriteTx, c *CheckedUpload, public string) error {
+	for _, key := range c.fallback {
+		if !c.signedBy(key, public) {
+			return key.unsigned()
 		}
-		at := algorithmKey{user, device, key.algorithm}
+		at := algorithmKey{c.user, c.device, key.algorithm}
 		old, had := k.fallback.Get(tx, at)
 		if had && old.KeyID == key.id && bytes.Equal(old.JSON, key.json) {
 			continue // repeated: a key that was used does not become fresh by it

@@ -46,8 +46,8 @@ type Call struct {
 // Empty is the answer {} and the input of operations that take none.
 type Empty struct{}
 
-// Handler answers one operation. Read, Write, WriteAfter, Plain and Stream make it; the zero
-// Handler is refused by New.
+// Handler answers one operation. Read, Write, WriteAfter, WriteWith, Plain and Stream make
+// it; the zero Handler is refused by New.
 type Handler struct {
 	in    reflect.Type
 	kind  kind
@@ -86,21 +86,27 @@ func Read[In, Out any](fn func(c *Call, tx *kv.ReadTx, in In) (Out, error)) Hand
 // Write makes a handler that runs in one write transaction. It answers once its rows
 // are synced to disk; if it returns an error, nothing is written.
 func Write[In, Out any](fn func(c *Call, tx *kv.WriteTx, in In) (Out, error)) Handler {
-	return WriteAfter(nil, fn)
+	return WriteWith(func(_ *Call, in In) (In, error) { return in, nil }, fn)
 }
 
 // WriteAfter is Write for an operation that has to do something first that takes long, such
 // as asking others: prepare, which runs in no transaction. An error of it refuses the request.
 func WriteAfter[In, Out any](prepare func(c *Call, in In) error, fn func(c *Call, tx *kv.WriteTx, in In) (Out, error)) Handler {
+	return WriteWith(func(c *Call, in In) (In, error) { return in, prepare(c, in) }, fn)
+}
+
+// WriteWith is Write for an operation whose input takes long to check, as signatures do:
+// prepare does it, in no transaction, and fn gets what it makes of the input. An error of
+// prepare refuses the request.
+func WriteWith[In, Ready, Out any](prepare func(c *Call, in In) (Ready, error), fn func(c *Call, tx *kv.WriteTx, ready Ready) (Out, error)) Handler {
 	return Handler{in: reflect.TypeFor[In](), kind: writeKind, serve: func(x *exchange) error {
 		var in In
 		if err := x.decode(&in); err != nil {
 			return err
 		}
-		if prepare != nil {
-			if err := prepare(&x.call, in); err != nil {
-				return err
-			}
+		ready, err := prepare(&x.call, in)
+		if err != nil {
+			return err
 		}
 		return x.server.db.Update(x.call.Ctx, func(tx *kv.WriteTx) (err error) {
 			defer recoverTo(&err) // here, while the stack still tells where
@@ -110,7 +116,7 @@ func WriteAfter[In, Out any](prepare func(c *Call, in In) error, fn func(c *Call
 			if x.answered(tx) {
 				return nil
 			}
-			out, err := fn(&x.call, tx, in)
+			out, err := fn(&x.call, tx, ready)
 			if err != nil {
 				return err
 			}
