@@ -15,7 +15,8 @@ import (
 const (
 	// maxDeviceKeys is the size of a device's identity keys, in bytes of canonical JSON.
 	maxDeviceKeys = 16 << 10
-	// maxAlgorithms is how many algorithms a device may name.
+	// maxAlgorithms is how many algorithms a device may name, and have one-time and fallback
+	// keys of.
 	maxAlgorithms = 50
 	// maxKeysPerObject is how many public keys or signatures one object may hold.
 	maxKeysPerObject = 50
@@ -91,6 +92,9 @@ func (k *Keeper) UploadKeys(tx *kv.WriteTx, c *CheckedUpload) (map[string]int, e
 		if err := k.putDeviceKeys(tx, c); err != nil {
 			return nil, err
 		}
+	}
+	if err := k.checkAlgorithms(tx, c); err != nil {
+		return nil, err
 	}
 	public := k.signingKey(tx, c.user, c.device)
 	if err := k.putOneTimeKeys(tx, c, public); err != nil {

@@ -89,6 +89,25 @@ func checkPublicKey(algorithm string, canonical []byte) (matrix.Object, error) {
 	return o, checkSignatures(o, true)
 }
 
+// checkAlgorithms refuses an upload that would give a device keys of more algorithms than
+// anybody has use for: all are told in each sync.
+func (k *Keeper) checkAlgorithms(r kv.Reader, c *CheckedUpload) error {
+	all := map[string]bool{}
+	for _, key := range slices.Concat(c.oneTime, c.fallback) {
+		all[key.algorithm] = true
+	}
+	for key := range k.counts.Keys(r, kv.Prefix(c.user, c.device)) {
+		all[key.Algorithm] = true
+	}
+	for key := range k.fallback.Keys(r, kv.Prefix(c.user, c.device)) {
+		all[key.Algorithm] = true
+	}
+	if len(all) > maxAlgorithms {
+		return matrix.TooLarge(fmt.Sprintf("a device may have keys of at most %d algorithms", maxAlgorithms))
+	}
+	return nil
+}
+
 // putOneTimeKeys adds keys behind those of earlier uploads. A name that is known has to
 // carry the same key; one that was claimed lately is passed over. What the device did not
 // sign with its key, public, is refused: whoever claims it would throw it away, and be
@@ -159,9 +178,6 @@ func parseFallbackKeys(raw []byte) ([]publicKey, error) {
 	keys, err := parsePublicKeys(raw, "fallback_keys")
 	if err != nil {
 		return nil, err
-	}
-	if len(keys) > maxAlgorithms {
-		return nil, matrix.TooLarge(fmt.Sprintf("a device may have at most %d fallback keys", maxAlgorithms))
 	}
 	seen := map[string]bool{}
 	for _, key := range keys {

@@ -147,6 +147,25 @@ func TestTooManyOneTimeKeysAtOnce(t *testing.T) {
 	f.refusedUpload("M_TOO_LARGE", bob, "B1", Upload{OneTimeKeys: json.RawMessage("{" + all.String()[1:] + "}")})
 }
 
+func TestTooManyAlgorithms(t *testing.T) {
+	f := setUp(t)
+	keys := func(from, to int) json.RawMessage {
+		all := map[string]string{}
+		for i := from; i < to; i++ {
+			all[fmt.Sprintf("a%d:k", i)] = "x"
+		}
+		raw, err := json.Marshal(all)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return raw
+	}
+	f.upload(bob, "B1", Upload{OneTimeKeys: keys(0, maxAlgorithms-10), FallbackKeys: keys(maxAlgorithms-20, maxAlgorithms)})
+	f.upload(bob, "B1", Upload{OneTimeKeys: keys(maxAlgorithms-1, maxAlgorithms)})
+	f.refusedUpload("M_TOO_LARGE", bob, "B1", Upload{OneTimeKeys: keys(maxAlgorithms, maxAlgorithms+1)})
+	f.refusedUpload("M_TOO_LARGE", bob, "B1", Upload{FallbackKeys: keys(maxAlgorithms, maxAlgorithms+1)})
+}
+
 // BenchmarkUploadKeys uploads a hundred one-time keys, as clients do at first, with their
 // signatures checked before the transaction, and inside it. tx-ns/op is how long nobody else
 // can write.
