@@ -94,18 +94,18 @@ func (a *API) loginByService(c *web.Call, in loginIn) (user matrix.UserID, err e
 	return user, err
 }
 
-// timestamp is the time that an application service gives an event, in milliseconds; 0 if
-// it gives none (spec: application service API, timestamp massaging).
-func timestamp(c *web.Call) (int64, error) {
+// timestamp is the time that an application service gives an event, in milliseconds; nil
+// if it gives none (spec: application service API, timestamp massaging).
+func timestamp(c *web.Call) (*int64, error) {
 	text := c.R.URL.Query().Get("ts")
 	if c.Service == "" || text == "" {
-		return 0, nil
+		return nil, nil
 	}
 	ts, err := strconv.ParseInt(text, 10, 64)
-	if err != nil || ts < 1 || ts > maxTimestamp {
-		return 0, matrix.InvalidParam("ts has to be a time in milliseconds")
+	if err != nil || ts < 0 || ts > maxTimestamp {
+		return nil, matrix.InvalidParam("ts has to be a time in milliseconds since 1970")
 	}
-	return ts, nil
+	return &ts, nil
 }
 
 type pingAppserviceIn struct {

@@ -19,7 +19,7 @@ type SendArgs struct {
 	StateKey *string // nil: no state event
 	Content  json.RawMessage
 	Redacts  matrix.EventID // m.room.redaction only
-	TS       int64          // ms; 0: now
+	TS       *int64         // ms; nil: now
 	Device   matrix.DeviceID
 	TxnID    string // that Device gave, told back to it alone
 }
@@ -59,14 +59,14 @@ func (k *Keeper) send(tx *kv.WriteTx, row RoomRow, a SendArgs) (*Event, error) {
 	}
 	d := pdu.Draft{
 		Room: a.Room, Sender: a.Sender, Type: a.Type, StateKey: a.StateKey, Content: a.Content,
-		Redacts: a.Redacts, OriginServerTS: a.TS,
+		Redacts: a.Redacts, OriginServerTS: k.Now().UnixMilli(),
 	}
 	for last := range k.walk(tx, kv.Prefix(a.Room).Reverse()) {
 		d.PrevEvents, d.Depth = []matrix.EventID{last.ID}, pdu.NextDepth(v, last.Depth)
 		break
 	}
-	if d.OriginServerTS == 0 {
-		d.OriginServerTS = k.Now().UnixMilli()
+	if a.TS != nil {
+		d.OriginServerTS = *a.TS
 	}
 	state := k.authState(tx, a.Room)
 	for _, key := range eventauth.AuthTypes(v, d.Type, d.Sender, d.StateKey, d.Content) {

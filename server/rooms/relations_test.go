@@ -71,7 +71,7 @@ func TestNewestEditIsOfItsOwnTime(t *testing.T) {
 	root, err := h.say(room, alice, "root")
 	h.must(err)
 	edit := func(ts int64) *rooms.Event {
-		e, err := h.send(rooms.SendArgs{Room: room, Sender: alice, Type: "m.room.message", TS: ts, Content: json.RawMessage(
+		e, err := h.send(rooms.SendArgs{Room: room, Sender: alice, Type: "m.room.message", TS: &ts, Content: json.RawMessage(
 			fmt.Sprintf(`{"m.new_content":{},"m.relates_to":{"rel_type":"m.replace","event_id":%q}}`, root.ID))})
 		h.must(err)
 		return e
