@@ -143,6 +143,7 @@ func (s *Server) keepers(ctx context.Context) (err error) {
 	s.Notices = notices.New(notices.Config{DB: s.DB, Setup: s.Setup, Accounts: s.Accounts, Rooms: s.Rooms})
 	s.Reports = reports.New(reports.Config{DB: s.DB, Now: c.Now, Witness: s})
 	s.Rooms.AddWitness(s.Notices)
+	s.Accounts.AddSuspensionWitness(s.Notices)
 	s.Rooms.AddWitness(mover{s})
 	s.Accounts.AddUserWitness(s.Notices) // before the rooms, which make the user leave
 	s.Accounts.AddUserWitness(s.Rooms)
@@ -189,7 +190,7 @@ func (s *Server) doors(ctx context.Context) error {
 	}
 	conf := clientapi.Config{
 		DB: s.DB, Accounts: s.Accounts, Rooms: s.Rooms, History: s.History, Search: s.Search, Ephemeral: s.Ephemeral,
-		E2EE: s.E2EE, Push: s.Push, Sync: views, Sliding: sliding, Media: s.Media, Reports: s.Reports, Services: s.Services,
+		E2EE: s.E2EE, Push: s.Push, Sync: views, Sliding: sliding, Media: s.Media, Reports: s.Reports, Notices: s.Notices, Services: s.Services,
 		Registration: clientapi.Registration(c.Registration), SharedSecret: c.SharedSecret,
 		PublicURL: strings.TrimSuffix(c.PublicURL, "/"), EncryptionHint: c.EncryptionHint, RoomVersion: c.RoomVersion,
 		MediaElsewhere: strings.TrimSuffix(c.Media.Elsewhere, "/"),

@@ -59,6 +59,11 @@ type UserWitness interface {
 	UserDeactivated(tx *kv.WriteTx, user matrix.UserID, erase bool) error
 }
 
+// SuspensionWitness is told that an account is suspended, or no longer is.
+type SuspensionWitness interface {
+	UserSuspended(tx *kv.WriteTx, user matrix.UserID, suspended bool) error
+}
+
 // ProfileWitness is told that a user's display name or avatar is another now; the
 // rooms send the membership events that say so (spec: client-server API, events on
 // change of profile information).
@@ -94,9 +99,10 @@ type Keeper struct {
 	loginEvery time.Duration
 	guestLife  time.Duration
 
-	deviceWitnesses  []DeviceWitness
-	userWitnesses    []UserWitness
-	profileWitnesses []ProfileWitness
+	deviceWitnesses     []DeviceWitness
+	userWitnesses       []UserWitness
+	suspensionWitnesses []SuspensionWitness
+	profileWitnesses    []ProfileWitness
 
 	seen       seenDevices
 	superseded supersededTokens
@@ -148,6 +154,12 @@ func (k *Keeper) AddDeviceWitness(w DeviceWitness) { k.deviceWitnesses = append(
 
 // AddUserWitness adds one who is told of accounts that close. Call it before serving.
 func (k *Keeper) AddUserWitness(w UserWitness) { k.userWitnesses = append(k.userWitnesses, w) }
+
+// AddSuspensionWitness adds one who is told of accounts that are suspended. Call it before
+// serving.
+func (k *Keeper) AddSuspensionWitness(w SuspensionWitness) {
+	k.suspensionWitnesses = append(k.suspensionWitnesses, w)
+}
 
 // AddProfileWitness adds one who is told of profiles that change. Call it before serving.
 func (k *Keeper) AddProfileWitness(w ProfileWitness) {

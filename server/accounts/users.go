@@ -181,7 +181,17 @@ func (k *Keeper) SetSuspended(tx *kv.WriteTx, user matrix.UserID, suspended bool
 	if suspended && k.IsOwner(tx, user) {
 		return matrix.Forbidden("this account owns the house and cannot be suspended")
 	}
-	return k.change(tx, user, func(u *UserRow) { u.Suspended = suspended })
+	was := false
+	err := k.change(tx, user, func(u *UserRow) { was, u.Suspended = u.Suspended, suspended })
+	if err != nil || was == suspended {
+		return err
+	}
+	for _, w := range k.suspensionWitnesses {
+		if err := w.UserSuspended(tx, user, suspended); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Deactivate closes an account for good: password, devices, tokens and addresses go,

@@ -25,6 +25,7 @@ import (
 	"porchlight/server/ephemeral"
 	"porchlight/server/history"
 	"porchlight/server/matrix"
+	"porchlight/server/notices"
 	"porchlight/server/push"
 	"porchlight/server/reports"
 	"porchlight/server/rooms"
@@ -48,6 +49,7 @@ type Config struct {
 	Sliding   *slidingsync.View
 	Media     *media.Keeper
 	Reports   *reports.Keeper
+	Notices   *notices.Keeper
 	Services  *appservice.Keeper
 
 	// Registration is who may make an account; empty: closed.

@@ -101,6 +101,9 @@ type joinRoomIn struct {
 // queryAlias lets an application service make the room of an alias that is not there (spec:
 // application service API, querying).
 func (a *API) queryAlias(c *web.Call, in joinRoomIn) error {
+	if c.Suspended {
+		return nil // there is hardly a room that they may enter
+	}
 	err := a.DB.View(c.Ctx, func(tx *kv.ReadTx) error {
 		_, err := a.roomOf(tx, in.RoomOrAlias)
 		return err
@@ -123,6 +126,9 @@ func (a *API) knockRoom(c *web.Call, tx *kv.WriteTx, in joinRoomIn) (roomIDOut, 
 }
 
 func (a *API) enterNamed(c *web.Call, tx *kv.WriteTx, in joinRoomIn, membership string) (roomIDOut, error) {
+	if c.Suspended && !a.Notices.Holds(tx, c.User, matrix.RoomID(in.RoomOrAlias)) {
+		return roomIDOut{}, matrix.UserSuspended() // whether there is such a room or not
+	}
 	room, err := a.roomOf(tx, in.RoomOrAlias)
 	if err != nil {
 		return roomIDOut{}, err
@@ -130,7 +136,12 @@ func (a *API) enterNamed(c *web.Call, tx *kv.WriteTx, in joinRoomIn, membership 
 	return a.enter(c, tx, room, membership, in.Reason)
 }
 
+// enter makes the user join or knock. Who is suspended may only come where the house writes to
+// them (spec: client-server API, account suspension).
 func (a *API) enter(c *web.Call, tx *kv.WriteTx, room matrix.RoomID, membership, reason string) (roomIDOut, error) {
+	if c.Suspended && !a.Notices.Holds(tx, c.User, room) {
+		return roomIDOut{}, matrix.UserSuspended()
+	}
 	if !a.Rooms.Exists(tx, room) {
 		return roomIDOut{}, matrix.NotFound("this server does not know that room")
 	}

@@ -54,7 +54,8 @@ func moderationCases(path, word string) []servertest.Case {
 		{Name: "nobody", Who: "owner", Method: "PUT", Path: path + "@nobody:{server}", Body: on, Status: 404, Errcode: "M_NOT_FOUND"},
 		{Name: "oneself", Who: "owner", Method: "PUT", Path: path + "{@owner}", Body: on, Status: 403, Errcode: "M_FORBIDDEN"},
 		{Name: "the owner", Who: "carol", Method: "PUT", Path: path + "{@owner}", Body: on, Status: 403, Errcode: "M_FORBIDDEN"},
-		{Name: "right", Who: "carol", Method: "PUT", Path: path + "{@alice}", Body: on, Status: 200, Want: on},
+		{Name: "right", Who: "carol", Method: "PUT", Path: path + "{@alice}", Body: on, Status: 200, Want: on, Changes: servertest.Any},
+		{Name: "twice", Who: "carol", Method: "PUT", Path: path + "{@alice}", Body: on, Status: 200, Want: on},
 		{Name: "look again", Who: "owner", Method: "GET", Path: path + "{@alice}", Status: 200, Want: on},
 	}
 }
@@ -111,8 +112,67 @@ func TestSuspend(t *testing.T) {
 		{Name: "log in", Method: "POST", Path: "v3/login", Body: `{"type":"m.login.password","user":"alice","password":"` + password + `","device_id":"SECOND"}`, Status: 200, Changes: servertest.Any, Save: map[string]string{"second": "access_token"}},
 		{Name: "delete a device", Who: "alice", Method: "DELETE", Path: "v3/devices/SECOND", Body: `{"auth":` + passwordAuth("alice", password, "") + `}`, Status: 200, Changes: servertest.Any},
 		{Name: "leave", Who: "alice", Method: "POST", Path: "v3/rooms/{room}/leave", Body: `{}`, Status: 200, Changes: servertest.Any},
-		{Name: "free again", Who: "carol", Method: "PUT", Path: "v1/admin/suspend/{@alice}", Body: `{"suspended":false}`, Status: 200, Want: `{"suspended":false}`},
+		{Name: "free again", Who: "carol", Method: "PUT", Path: "v1/admin/suspend/{@alice}", Body: `{"suspended":false}`, Status: 200, Want: `{"suspended":false}`, Changes: servertest.Any},
 		{Name: "join again", Who: "alice", Method: "POST", Path: "v3/rooms/{bobs}/join", Status: 200, Changes: servertest.Any},
+	})
+}
+
+// TestSuspendedSpeakWithTheHouse: in the room of their notices, and nowhere else.
+func TestSuspendedSpeakWithTheHouse(t *testing.T) {
+	s := servertest.New(t)
+	s.User("owner")
+	suspend := func(suspended string) servertest.Case {
+		return servertest.Case{Name: suspended, Who: "owner", Method: "PUT", Path: "v1/admin/suspend/{@alice}", Body: `{"suspended":` + suspended + `}`, Status: 200, Changes: servertest.Any}
+	}
+	talk := func(name, who, txn string, status int, code string) servertest.Case {
+		c := servertest.Case{Name: name, Who: who, Method: "PUT", Path: "v3/rooms/{notices}/send/m.room.message/" + txn, Body: `{"msgtype":"m.text","body":"It was not me."}`, Status: status, Errcode: code}
+		if code == "" {
+			c.Changes, c.Save = servertest.Any, map[string]string{"said" + txn: "event_id"}
+		}
+		return c
+	}
+	s.Run(t, []servertest.Case{
+		{Name: "a room of bob's", Who: "bob", Method: "POST", Path: "v3/createRoom", Body: `{"preset":"public_chat"}`, Status: 200, Changes: servertest.Any, Save: map[string]string{"bobs": "room_id"}},
+		suspend("true"),
+	})
+	notices := func(who string) (asked string) {
+		kvtest.View(t, s.DB, func(tx *kv.ReadTx) {
+			for room, m := range s.Rooms.Memberships(tx, s.User(who).ID) {
+				if m.State == "invite" {
+					asked = string(room)
+				}
+			}
+		})
+		return asked
+	}
+	s.Set("notices", notices("alice"))
+	if notices("alice") == "" || notices("owner") != notices("alice") {
+		t.Errorf("alice is asked into %q and the owner into %q", notices("alice"), notices("owner"))
+	}
+	refused := func(name, method, path, body string) servertest.Case {
+		return servertest.Case{Name: name, Who: "alice", Method: method, Path: path, Body: body, Status: 403, Errcode: "M_USER_SUSPENDED"}
+	}
+	s.Run(t, []servertest.Case{
+		talk("before joining", "alice", "0", 403, "M_FORBIDDEN"),
+		refused("join another room", "POST", "v3/rooms/{bobs}/join", ``),
+		refused("join a room that is not there", "POST", "v3/join/%23nothing:{server}", ``),
+		{Name: "join", Who: "alice", Method: "POST", Path: "v3/join/{notices}", Status: 200, Changes: servertest.Any},
+		{Name: "leave", Who: "alice", Method: "POST", Path: "v3/rooms/{notices}/leave", Status: 200, Changes: servertest.Any},
+		{Name: "the other way without an invitation", Who: "alice", Method: "POST", Path: "v3/rooms/{notices}/join", Status: 403, Errcode: "M_FORBIDDEN"},
+		suspend("false"), // asks her in again
+		suspend("true"),
+		{Name: "the other way", Who: "alice", Method: "POST", Path: "v3/rooms/{notices}/join", Status: 200, Changes: servertest.Any},
+		talk("speak", "alice", "1", 200, ""),
+		{Name: "the owner comes", Who: "owner", Method: "POST", Path: "v3/join/{notices}", Status: 200, Changes: servertest.Any},
+		{Name: "and reads", Who: "owner", Method: "GET", Path: "v3/rooms/{notices}/event/{said1}", Status: 200, Want: `{"sender":"{@alice}","content":{"body":"It was not me."}}`},
+		talk("and answers", "owner", "2", 200, ""),
+		refused("redact the answer", "PUT", "v3/rooms/{notices}/redact/{said2}/3", `{}`),
+		refused("change the room", "PUT", "v3/rooms/{notices}/state/m.room.topic", `{"topic":"x"}`),
+		refused("ask others in", "POST", "v3/rooms/{notices}/invite", `{"user_id":"{@bob}"}`),
+		{Name: "redact their own", Who: "alice", Method: "PUT", Path: "v3/rooms/{notices}/redact/{said1}/4", Body: `{}`, Status: 200, Changes: servertest.Any},
+		suspend("false"),
+		talk("no more to be said", "alice", "5", 403, "M_FORBIDDEN"),
+		{Name: "but elsewhere", Who: "alice", Method: "POST", Path: "v3/rooms/{bobs}/join", Status: 200, Changes: servertest.Any},
 	})
 }
 

@@ -27,7 +27,7 @@ type sendMessageIn struct {
 
 // sendMessage: spec: client-server API, PUT send.
 func (a *API) sendMessage(c *web.Call, tx *kv.WriteTx, in sendMessageIn) (eventIDOut, error) {
-	if err := a.refuseSuspended(c, tx, in.Type, redacted(in.Body)); err != nil {
+	if err := a.refuseSuspended(c, tx, in.Room, in.Type, redacted(in.Body)); err != nil {
 		return eventIDOut{}, err
 	}
 	ts, err := timestamp(c)
@@ -49,10 +49,10 @@ func redacted(content json.RawMessage) matrix.EventID {
 	return matrix.EventID(event)
 }
 
-// refuseSuspended lets suspended users redact their own events and send nothing else
-// (spec: client-server API, account suspension).
-func (a *API) refuseSuspended(c *web.Call, r kv.Reader, eventType string, redacts matrix.EventID) error {
-	if !c.Suspended {
+// refuseSuspended lets suspended users redact their own events and send nothing else, but
+// in the room in which the house writes to them (spec: client-server API, account suspension).
+func (a *API) refuseSuspended(c *web.Call, r kv.Reader, room matrix.RoomID, eventType string, redacts matrix.EventID) error {
+	if !c.Suspended || eventType != "m.room.redaction" && a.Notices.Holds(r, c.User, room) {
 		return nil
 	}
 	if e, ok := a.Rooms.Event(r, redacts); eventType == "m.room.redaction" && ok && e.Sender == c.User {
@@ -108,7 +108,7 @@ type redactEventIn struct {
 
 // redactEvent: spec: client-server API, PUT redact.
 func (a *API) redactEvent(c *web.Call, tx *kv.WriteTx, in redactEventIn) (eventIDOut, error) {
-	if err := a.refuseSuspended(c, tx, "m.room.redaction", in.Event); err != nil {
+	if err := a.refuseSuspended(c, tx, in.Room, "m.room.redaction", in.Event); err != nil {
 		return eventIDOut{}, err
 	}
 	content, err := json.Marshal(struct {

@@ -108,8 +108,8 @@ func (a *API) Routes() []web.Route {
 		{Op: "inviteUser", Method: post, Path: "/_matrix/client/v3/rooms/{roomId}/invite", Access: web.User, NotSuspended: true, RateLimited: true, Handler: web.WriteAfter(func(c *web.Call, in inviteUserIn) error { return a.queryInvited(c, in.User) }, a.inviteUser)},
 
 		// joining.yaml
-		{Op: "joinRoomById", Method: post, Path: "/_matrix/client/v3/rooms/{roomId}/join", Access: web.User, Guests: true, NotSuspended: true, RateLimited: true, Handler: web.Write(a.joinRoomById)},
-		{Op: "joinRoom", Method: post, Path: "/_matrix/client/v3/join/{roomIdOrAlias}", Access: web.User, Guests: true, NotSuspended: true, RateLimited: true, Handler: web.WriteAfter(a.queryAlias, a.joinRoom)},
+		{Op: "joinRoomById", Method: post, Path: "/_matrix/client/v3/rooms/{roomId}/join", Access: web.User, Guests: true, RateLimited: true, Handler: web.Write(a.joinRoomById)},
+		{Op: "joinRoom", Method: post, Path: "/_matrix/client/v3/join/{roomIdOrAlias}", Access: web.User, Guests: true, RateLimited: true, Handler: web.WriteAfter(a.queryAlias, a.joinRoom)},
 
 		// key_backup.yaml
 		{Op: "postRoomKeysVersion", Method: post, Path: "/_matrix/client/v3/room_keys/version", Access: web.User, RateLimited: true, Handler: web.Write(a.postRoomKeysVersion)},

@@ -4,7 +4,8 @@
 // It owns which room that is. The room is made with the first notice: the user is invited
 // by an account that the house keeps for this, cannot turn the invitation down, and can
 // leave once in it; the next notice invites again. Whoever blocks invitations gets no
-// notices, since there is no room to put them in.
+// notices, since there is no room to put them in. Only the house writes there, but while the
+// user is suspended: then the user and the owner of the house do, too.
 package notices
 
 import (
@@ -89,7 +90,7 @@ func (k *Keeper) Send(tx *kv.WriteTx, user matrix.UserID, kind, body string) (bo
 	return err == nil, err
 }
 
-// create makes a user's room, in which only the house talks.
+// create makes a user's room, in which only the house talks (see letTalk).
 func (k *Keeper) create(tx *kv.WriteTx, from, user matrix.UserID) (matrix.RoomID, error) {
 	room, err := k.Rooms.Create(tx, rooms.CreateArgs{
 		Creator: from, Preset: "private_chat", Name: "Notices", Topic: "What this server has to tell you",
