@@ -179,7 +179,7 @@ func rings(t *testing.T, s *servertest.Server, said ...string) (owner *servertes
 }
 
 // TestStoppingHangsUp: who is called hears that the house stops, by the request that waits
-// just then.
+// just then, and that the next one would be too late.
 func TestStoppingHangsUp(t *testing.T) {
 	heard := make(chan string, 1)
 	t.Run("house", func(t *testing.T) {
@@ -202,11 +202,11 @@ func TestStoppingHangsUp(t *testing.T) {
 			}
 			defer resp.Body.Close()
 			body, err := io.ReadAll(resp.Body)
-			heard <- fmt.Sprint(string(body), err)
+			heard <- fmt.Sprint(string(body), err, " close:", resp.Close)
 		}()
 		<-asked
 	}) // here the house stops
-	if got := <-heard; !strings.Contains(got, "m.call.hangup") {
+	if got := <-heard; !strings.Contains(got, "m.call.hangup") || !strings.HasSuffix(got, "close:true") {
 		t.Errorf("the last that was heard is %s", got)
 	}
 }

@@ -32,13 +32,16 @@ func (s *Server) Run(ctx context.Context) error {
 	if err := s.listenControl(ctx); err != nil {
 		return errors.Join(err, s.closeListeners())
 	}
-	// Those who are told first have the given context; all others go on until they are done.
-	told, tell := context.WithCancel(ctx)
-	defer tell()
+	// Nobody stops by the given context itself: some are told before the others.
+	asked := ctx.Done()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
+	told, tell := context.WithCancel(ctx)
+	defer tell()
+	here := newCallers()
 	web := &http.Server{
-		Handler: s.Handler, ReadHeaderTimeout: headerTime, IdleTimeout: idleTime, MaxHeaderBytes: maxHeader,
+		ConnState: here.note,
+		Handler:   s.Handler, ReadHeaderTimeout: headerTime, IdleTimeout: idleTime, MaxHeaderBytes: maxHeader,
 		ErrorLog: slog.NewLogLogger(s.Config.Log.Handler(), slog.LevelDebug), // it tells of clients' mistakes
 	}
 	results := make(chan error)
@@ -65,9 +68,12 @@ func (s *Server) Run(ctx context.Context) error {
 			return r.run(told)
 		})
 	}
+	var doors sync.WaitGroup
 	for _, l := range slices.Concat(s.listeners, s.secure) {
+		doors.Add(1)
 		start("http "+l.Addr().String(), func() error {
-			if err := web.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			defer doors.Done()
+			if err := web.Serve(l); !errors.Is(err, net.ErrClosed) {
 				return err
 			}
 			return nil
@@ -77,22 +83,35 @@ func (s *Server) Run(ctx context.Context) error {
 
 	var failed error
 	select {
-	case <-told.Done():
+	case <-asked:
 	case failed = <-results:
 		started--
 	}
+	// From now on each answer ends its connection: what the first have to say lets long polls go,
+	// and who asks on at the same connection would find it cut a moment later.
+	web.SetKeepAlivesEnabled(false)
 	tell()
 	inTime(&first, shutdownTime)
-	s.stop()
-	late, stop := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
-	defer stop()
-	if err := web.Shutdown(late); err != nil {
-		s.Config.Log.Warn("some requests did not end in time", "error", err)
-		failed = errors.Join(failed, web.Close())
-	}
+	failed = errors.Join(failed, s.shut(ctx, web, here, &doors))
 	cancel()
 	for range started {
 		failed = errors.Join(failed, <-results)
+	}
+	return failed
+}
+
+// shut closes the doors: whoever comes from here on is refused, and not cut off in the middle;
+// who is here is answered, long polls at once.
+func (s *Server) shut(ctx context.Context, web *http.Server, here *callers, doors *sync.WaitGroup) error {
+	failed := s.closeListeners()
+	doors.Wait()
+	s.stop()
+	late, stop := context.WithTimeout(ctx, shutdownTime)
+	defer stop()
+	here.drain(late)
+	if err := web.Shutdown(late); err != nil {
+		s.Config.Log.Warn("some requests did not end in time", "error", err)
+		failed = errors.Join(failed, web.Close())
 	}
 	return failed
 }
@@ -142,7 +161,9 @@ func (s *Server) listen(ctx context.Context) error {
 func (s *Server) closeListeners() error {
 	var errs []error
 	for _, l := range slices.Concat(s.listeners, s.secure) {
-		errs = append(errs, l.Close())
+		if err := l.Close(); !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
 	}
 	return errors.Join(errs...)
 }
