@@ -137,7 +137,21 @@ await scenario(async (browser) => {
     assert.equal(opened, "/");
     say("a click opens the page");
 
-    await page.reload(); // still subscribed, and set anew
+    const other = createECDH("prime256v1");
+    other.generateKeys();
+    const moved = { endpoint: endpoint.replace("one", "two"), keys: { p256dh: other.getPublicKey("base64url"), auth: randomBytes(16).toString("base64url") } };
+    await worker.evaluate((moved) => {
+        self.dispatchEvent(Object.assign(new ExtendableEvent("pushsubscriptionchange"), { newSubscription: { toJSON: () => moved } }));
+    }, moved);
+    await eventually(async () => {
+        const { pushers } = await ask("GET", "pushers", undefined, own);
+        assert.deepEqual(pushers.map(({ pushkey, data }) => [pushkey, data.endpoint, data.auth]), [[moved.keys.p256dh, moved.endpoint, moved.keys.auth]]);
+    });
+    say("the browser has moved its subscription, with nobody there");
+
+    await page.reload(); // the browser has the first subscription, again: it is set anew, and the other one goes
+    await page.getByRole("button", { name: "Tell me no more" }).waitFor();
+    await eventually(async () => assert.deepEqual((await ask("GET", "pushers", undefined, own)).pushers.map(({ pushkey }) => pushkey), [json.keys.p256dh]));
     await page.getByRole("button", { name: "Tell me no more" }).click();
     await page.getByRole("button", { name: "Tell me", exact: true }).waitFor();
     assert.deepEqual((await ask("GET", "pushers", undefined, own)).pushers, []);

@@ -79,6 +79,7 @@ func (p *Panel) Routes() []web.Route {
 		{Op: "porchlightClaim", Method: http.MethodPost, Path: "/_porchlight/claim", Access: web.Anyone, RateLimited: true, Limit: web.Login, MaxBody: maxClaimBody, Handler: web.Plain(p.claim)},
 		{Op: "porchlightStatus", Method: http.MethodGet, Path: "/_porchlight/status", Access: web.User, Handler: web.Plain(p.status)},
 		{Op: "porchlightPush", Method: http.MethodGet, Path: "/_porchlight/push", Access: web.User, Handler: web.Read(p.push)},
+		{Op: "porchlightRenewPush", Method: http.MethodPost, Path: "/_porchlight/push/renew", Access: web.Anyone, RateLimited: true, Limit: web.Login, MaxBody: maxRenewBody, Handler: web.Write(p.renewPush)},
 		{Op: "porchlightNewSecret", Method: http.MethodPost, Path: "/_porchlight/push/secrets", Access: web.User, RateLimited: true, MaxBody: maxSecretBody, Handler: web.Write(p.newSecret)},
 		{Op: "porchlightDeleteSecret", Method: http.MethodDelete, Path: "/_porchlight/push/secrets/{id}", Access: web.User, RateLimited: true, Handler: web.Write(p.deleteSecret)},
 		{Op: "porchlightRing", Method: http.MethodPost, Path: "/_porchlight/ring", Access: web.User, RateLimited: true, MaxBody: maxRingBody, Handler: web.Plain(p.ring)},

@@ -8,6 +8,9 @@ import (
 	"porchlight/server/web"
 )
 
+// maxRenewBody is the largest request to move a subscription in bytes.
+const maxRenewBody = 8 << 10
+
 // maxSecretBody is the largest request for a secret in bytes.
 const maxSecretBody = 4 << 10
 
@@ -48,4 +51,15 @@ type deleteSecretIn struct {
 // its connection ends.
 func (p *Panel) deleteSecret(c *web.Call, tx *kv.WriteTx, in deleteSecretIn) (web.Empty, error) {
 	return web.Empty{}, p.Push.DeleteSecret(tx, c.User, in.ID)
+}
+
+type renewPushIn struct {
+	Old push.Browser `json:"old" required:"true"`
+	New push.Browser `json:"new" required:"true"`
+}
+
+// renewPush is what the page's service worker asks when the browser has another subscription:
+// it runs without anybody, and so without an access token.
+func (p *Panel) renewPush(_ *web.Call, tx *kv.WriteTx, in renewPushIn) (web.Empty, error) {
+	return web.Empty{}, p.Push.MoveBrowser(tx, in.Old, in.New)
 }

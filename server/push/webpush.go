@@ -3,6 +3,7 @@ package push
 import (
 	"bytes"
 	"context"
+	"crypto/subtle"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -73,6 +74,65 @@ func (k *Keeper) subscription(pushkey string, data matrix.Object) (*webpush.Subs
 		return nil, matrix.InvalidParam("the endpoint of a subscription has to begin with https://")
 	}
 	return s, nil
+}
+
+// Browser is what a browser says of its subscription.
+type Browser struct {
+	Endpoint string `json:"endpoint"`
+	P256dh   string `json:"p256dh"`
+	Auth     string `json:"auth"`
+}
+
+// MoveBrowser puts one subscription of a browser in the place of another, as when its push
+// service gives it a new one while nobody is there to log in. Whoever knows all of the old one
+// is that browser: its auth is a secret that even the push service does not know. The errors
+// are M_NOT_FOUND if no pusher is for the old one, and M_INVALID_PARAM.
+func (k *Keeper) MoveBrowser(tx *kv.WriteTx, old, anew Browser) error {
+	var moved []pusherKey
+	for key := range k.pushers.Keys(tx, kv.All()) {
+		if key.Pushkey == old.P256dh && k.isFor(tx, key, old) {
+			moved = append(moved, key)
+		}
+	}
+	if len(moved) == 0 {
+		return matrix.NotFound("there is no pusher for that subscription")
+	}
+	for _, key := range moved {
+		row, _ := k.pushers.Get(tx, key)
+		data, err := matrix.ParseObject(row.Data)
+		if err != nil {
+			return err
+		}
+		data.SetText("endpoint", anew.Endpoint)
+		data.SetText("auth", anew.Auth)
+		row.Data, row.Set = data.Encode(), k.Now().UnixMilli()
+		p := Pusher{Pushkey: anew.P256dh, Kind: row.Kind, AppID: key.AppID, AppName: row.AppName, DeviceName: row.DeviceName, ProfileTag: row.ProfileTag, Lang: row.Lang, Data: row.Data}
+		if err := checkPusherKey(p.AppID, p.Pushkey); err != nil {
+			return err
+		}
+		if err := k.checkPusher(tx, key.User, &p); err != nil {
+			return err
+		}
+		k.deletePusher(tx, key)
+		key.Pushkey = anew.P256dh
+		k.pushers.Put(tx, key, row)
+	}
+	return nil
+}
+
+// isFor says whether a pusher is for a browser's subscription.
+func (k *Keeper) isFor(r kv.Reader, key pusherKey, b Browser) bool {
+	row, _ := k.pushers.Get(r, key)
+	data, err := matrix.ParseObject(row.Data)
+	if err != nil {
+		return false // Check reports such a row
+	}
+	if s, err := k.subscription(key.Pushkey, data); s == nil || err != nil {
+		return false
+	}
+	endpoint, _ := data.Text("endpoint")
+	auth, _ := data.Text("auth")
+	return endpoint == b.Endpoint && subtle.ConstantTimeCompare([]byte(auth), []byte(b.Auth)) == 1
 }
 
 // tellBrowser sends one notification to a browser. If its push service does not know it any

@@ -141,3 +141,49 @@ func TestTheKeyIsKept(t *testing.T) {
 		})
 	}
 }
+
+// TestABrowserMovesItsPusher: without a token, by knowing all of the subscription before.
+func TestABrowserMovesItsPusher(t *testing.T) {
+	h := newHouse(t, servertest.New(t, private), "alice", "bob")
+	before, after := webpushtest.Start(t, h.Push.WebPushKey()), webpushtest.Start(t, h.Push.WebPushKey())
+	h.browser("bob", before, "")
+	subscription := func(endpoint, p256dh, auth string) string {
+		return fmt.Sprintf(`{"endpoint":%q,"p256dh":%q,"auth":%q}`, endpoint, p256dh, auth)
+	}
+	old, anew := subscription(before.URL+"/send/1", before.P256dh, before.Auth), subscription(after.URL+"/send/2", after.P256dh, after.Auth)
+	move := func(name, old, anew string, status int, code string) servertest.Case {
+		return servertest.Case{Name: name, Method: "POST", Path: "/_porchlight/push/renew", Body: `{"old":` + old + `,"new":` + anew + `}`, Status: status, Errcode: code}
+	}
+	right := move("right", old, anew, 200, "")
+	right.Changes, right.Want = servertest.Any, `{}`
+	pushers := func(want string) servertest.Case {
+		return servertest.Case{Name: "pushers", Who: "bob", Method: "GET", Path: "v3/pushers", Status: 200, Want: `{"pushers":[` + want + `]}`}
+	}
+	h.Run(t, []servertest.Case{
+		{Name: "nothing", Method: "POST", Path: "/_porchlight/push/renew", Body: `{}`, Status: 400, Errcode: "M_MISSING_PARAM"},
+		{Name: "no new one", Method: "POST", Path: "/_porchlight/push/renew", Body: `{"old":` + old + `}`, Status: 400, Errcode: "M_MISSING_PARAM"},
+		move("of nobody", anew, anew, 404, "M_NOT_FOUND"),
+		move("the wrong secret", subscription(before.URL+"/send/1", before.P256dh, after.Auth), anew, 404, "M_NOT_FOUND"),
+		move("no secret", subscription(before.URL+"/send/1", before.P256dh, ""), anew, 404, "M_NOT_FOUND"),
+		move("the wrong endpoint", subscription(before.URL+"/send/9", before.P256dh, before.Auth), anew, 404, "M_NOT_FOUND"),
+		move("to a bad key", old, subscription(after.URL+"/send/2", "x", after.Auth), 400, "M_INVALID_PARAM"),
+		move("to no address", old, subscription("push", after.P256dh, after.Auth), 400, "M_INVALID_PARAM"),
+		move("to nothing", old, `{}`, 400, "M_MISSING_PARAM"),
+		pushers(`{"pushkey":"` + before.P256dh + `","device_display_name":"Browser"}`),
+		right,
+		pushers(`{"pushkey":"` + after.P256dh + `","app_id":"local.porchlight.page","device_display_name":"Browser","lang":"en","data":{"endpoint":"` + after.URL + `/send/2","auth":"` + after.Auth + `"}}`),
+		move("twice", old, anew, 404, "M_NOT_FOUND"),
+	})
+	id := h.say("alice", "hello")
+	if m := message(t, after); !strings.Contains(m.Text, id) {
+		t.Error(m.Text)
+	}
+	select {
+	case m := <-before.Got:
+		t.Errorf("the old subscription is told %+v", m)
+	default:
+	}
+	// It goes with the device that made it, as before.
+	h.User("bob").Must("POST", "v3/logout", `{}`, nil)
+	h.Run(t, []servertest.Case{move("after logging out", anew, old, 404, "M_NOT_FOUND")})
+}

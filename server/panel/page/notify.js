@@ -21,6 +21,19 @@ export async function stopNotifying() {
     const worker = await navigator.serviceWorker?.getRegistration("/").catch(() => undefined);
     const subscription = await worker?.pushManager?.getSubscription();
     await subscription?.unsubscribe();
+    await note(null);
+}
+
+/** Notes for the service worker what it needs when the browser's subscription changes; nothing if there is none. */
+async function note(subscription, house) {
+    const { endpoint, keys } = subscription?.toJSON() ?? {};
+    if (!subscription) await caches.delete("push");
+    else await (await caches.open("push")).put("/subscription", Response.json({ house, subscription: { endpoint, p256dh: keys.p256dh, auth: keys.auth } }));
+}
+
+/** What was noted last. */
+async function noted() {
+    return (await (await caches.open("push")).match("/subscription"))?.json();
 }
 
 async function browserPart(client, told) {
@@ -53,8 +66,9 @@ async function browserPart(client, told) {
         complain(problem, "");
         try {
             if (subscription) {
-                await setPusher(client, told, subscription, null);
+                await removePusher(client, subscription.toJSON().keys.p256dh);
                 await subscription.unsubscribe();
+                await note(null);
                 subscription = null;
             } else {
                 subscription = await subscribe(client, worker, told);
@@ -66,8 +80,15 @@ async function browserPart(client, told) {
         button.disabled = false;
         state();
     });
-    // The push service may have moved the subscription, or the house its key.
-    if (subscription) await setPusher(client, told, subscription, "http").catch((error) => complain(problem, sentence(inWords(error))));
+    // The push service may have moved the subscription, or dropped it, without the service worker hearing of it.
+    try {
+        const before = (await noted())?.subscription.p256dh;
+        if (!subscription && before && Notification.permission === "granted") subscription = await subscribe(client, worker, told);
+        else if (subscription) await setPusher(client, told, subscription);
+        if (subscription && before && before !== subscription.toJSON().keys.p256dh) await removePusher(client, before);
+    } catch (error) {
+        complain(problem, sentence(inWords(error)));
+    }
     state();
     return part;
 }
@@ -92,7 +113,7 @@ async function subscribe(client, worker, told) {
         throw new Error(`The browser's push service did not answer; it is on the internet. (${error.message})`);
     }
     try {
-        await setPusher(client, told, subscription, "http");
+        await setPusher(client, told, subscription);
     } catch (error) {
         await subscription.unsubscribe();
         throw error;
@@ -100,16 +121,18 @@ async function subscribe(client, worker, told) {
     return subscription;
 }
 
-/** Has the house write to this browser, or no more if kind is null. */
-function setPusher(client, told, subscription, kind) {
+/** Has the house write to this browser. */
+async function setPusher(client, told, subscription) {
     const { endpoint, keys } = subscription.toJSON();
-    return client.ask("POST", `${api}/pushers/set`, {
-        kind, app_id: appId, pushkey: keys.p256dh,
-        ...(kind && {
-            app_display_name: "Porchlight's page", device_display_name: deviceName(), lang: navigator.language || "en",
-            data: { url: told.gateway, endpoint, auth: keys.auth },
-        }),
+    await client.ask("POST", `${api}/pushers/set`, {
+        kind: "http", app_id: appId, pushkey: keys.p256dh, app_display_name: "Porchlight's page", device_display_name: deviceName(),
+        lang: navigator.language || "en", data: { url: told.gateway, endpoint, auth: keys.auth },
     });
+    await note(subscription, told.web_push_key);
+}
+
+function removePusher(client, pushkey) {
+    return client.ask("POST", `${api}/pushers/set`, { kind: null, app_id: appId, pushkey });
 }
 
 /** The secrets of phones. */

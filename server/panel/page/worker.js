@@ -49,6 +49,24 @@ addEventListener("notificationclick", (event) => {
     })());
 });
 
+// The browser has another subscription, or none any more. Nobody is signed in here: what the page has noted of the old one
+// shows the house whose pusher it is (see notify.js). If this fails, the page sees to it when it is opened next.
+addEventListener("pushsubscriptionchange", (event) => event.waitUntil(renew(event.newSubscription)));
+
+async function renew(given) {
+    const notes = await caches.open("push");
+    const noted = await (await notes.match("/subscription"))?.json();
+    if (!noted) return;
+    const subscription = given ?? (await registration.pushManager.subscribe({ userVisibleOnly: true, applicationServerKey: noted.house }));
+    const { endpoint, keys } = subscription.toJSON();
+    const now = { endpoint, p256dh: keys.p256dh, auth: keys.auth };
+    const response = await fetch("/_porchlight/push/renew", {
+        method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ old: noted.subscription, new: now }),
+    });
+    if (!response.ok) throw new Error(`the house does not take the new subscription: ${response.status}`);
+    await notes.put("/subscription", Response.json({ house: noted.house, subscription: now }));
+}
+
 function pages() {
     return clients.matchAll({ type: "window", includeUncontrolled: true });
 }
