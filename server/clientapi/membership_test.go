@@ -240,3 +240,34 @@ func TestUpgradeTakesSettingsAlong(t *testing.T) {
 		is("nothing for who only says to replace it", "bob", "user/{@bob}/rooms/{false}/tags", `{"tags":{"m.favourite":"!absent"}}`),
 	})
 }
+
+// TestForgottenRoomsStayAway: until the user comes back, is asked in, or knocks, whatever
+// others do meanwhile (spec: client-server API, leaving rooms).
+func TestForgottenRoomsStayAway(t *testing.T) {
+	s := servertest.New(t)
+	sync := func(name, want string) servertest.Case {
+		return servertest.Case{Name: name, Who: "bob", Method: "GET", Path: "v3/sync?since={since}", Status: 200, Want: `{"rooms":` + want + `}`, Save: save("since", "next_batch")}
+	}
+	by := func(name, what string) servertest.Case {
+		return servertest.Case{Name: name, Who: "alice", Method: "POST", Path: "v3/rooms/{room}/" + what, Body: `{"user_id":"{@bob}"}`, Status: 200, Changes: 1}
+	}
+	away := `{"join":{"{room}":"!absent"},"invite":{"{room}":"!absent"},"leave":{"{room}":"!absent"}}`
+	s.Run(t, []servertest.Case{
+		createRoom("room", "alice", `{"preset":"public_chat"}`),
+		joinRoom("room", "bob"),
+		{Name: "first", Who: "bob", Method: "GET", Path: "v3/sync", Status: 200, Save: save("since", "next_batch")},
+		act("leave", "bob", "leave", `{}`, 200, ""),
+		act("forget", "bob", "forget", `{}`, 200, ""),
+		sync("that bob has left is told to who knew of the room", `{"leave":{"{room}":{}}}`),
+		by("banned", "ban"),
+		sync("nothing of the ban", away),
+		{Name: "nor is there a history again", Who: "bob", Method: "GET", Path: "v3/rooms/{room}/messages?dir=b", Status: 403, Errcode: "M_FORBIDDEN"},
+		{Name: "nor with the rooms that were left", Who: "bob", Method: "GET", Path: `v3/sync?filter={"room":{"include_leave":true}}`, Status: 200, Want: `{"rooms":` + away + `}`},
+		by("no longer banned", "unban"),
+		sync("nothing of that", away),
+		by("asked in", "invite"),
+		sync("now the room is back", `{"invite":{"{room}":{}}}`),
+		act("join", "bob", "join", `{}`, 200, ""),
+		{Name: "with its history", Who: "bob", Method: "GET", Path: "v3/rooms/{room}/messages?dir=b", Status: 200},
+	})
+}

@@ -414,3 +414,36 @@ func TestSlidingSyncWaits(t *testing.T) {
 		}
 	}
 }
+
+// TestSlidingSyncTellsOfForgottenRooms: that a room is over is told to who had it, though it
+// has been forgotten at once; then it is away, whatever others do.
+func TestSlidingSyncTellsOfForgottenRooms(t *testing.T) {
+	s := servertest.New(t)
+	alice, bob := s.User("alice"), s.User("bob")
+	room := newRoom(alice, `{"preset":"public_chat"}`)
+	bob.Must("POST", "v3/rooms/"+room+"/join", `{}`, nil)
+	const all = `"lists":{"all":{"range":[0,9],"timeline_limit":1,"required_state":{"include":[{"type":"m.room.member","state_key":"$ME"}]}}}`
+	out := slide(bob, "", all)
+	if out.Rooms[room].Membership != "join" {
+		t.Fatalf("%+v", out.Rooms)
+	}
+	bob.Must("POST", "v3/rooms/"+room+"/leave", `{}`, nil)
+	bob.Must("POST", "v3/rooms/"+room+"/forget", `{}`, nil)
+	out = slide(bob, out.Pos, all)
+	if r := out.Rooms[room]; r.Membership != "leave" || states(r.State) != "m.room.member @bob:house.test" || r.State[0].Content.Membership != "leave" {
+		t.Errorf("left: %+v", out.Rooms)
+	}
+	for _, what := range []string{"ban", "unban"} {
+		alice.Must("POST", "v3/rooms/"+room+"/"+what, `{"user_id":"@bob:house.test"}`, nil)
+		if out = slide(bob, out.Pos, all); len(out.Rooms) != 0 || out.Lists["all"].Count != 0 {
+			t.Errorf("%s: %+v", what, out)
+		}
+	}
+	if anew := slide(bob, "", `"conn_id":"another",`+all); len(anew.Rooms) != 0 || anew.Lists["all"].Count != 0 {
+		t.Errorf("another client: %+v", anew)
+	}
+	alice.Must("POST", "v3/rooms/"+room+"/invite", `{"user_id":"@bob:house.test"}`, nil)
+	if out = slide(bob, out.Pos, all); out.Rooms[room].Membership != "invite" {
+		t.Errorf("asked in: %+v", out.Rooms)
+	}
+}

@@ -153,7 +153,8 @@ func (k *Keeper) setMembership(tx *kv.WriteTx, e *Event, membership string) {
 	k.memberships.Put(tx, key, Membership{
 		State: membership, Position: e.Position,
 		WasJoined: before.WasJoined || before.State == "join" || membership == "join",
-		Forgotten: before.Forgotten && membership == "leave",
+		// What others do meanwhile brings nothing back (spec: client-server API, leaving rooms).
+		Forgotten: before.Forgotten && (membership == "leave" || membership == "ban"),
 	})
 }
 

@@ -76,7 +76,7 @@ func (l *looker) gather() error {
 		}
 	}
 	for room, config := range l.req.Subscriptions {
-		if l.order.entries[room] == nil {
+		if e := l.order.entries[room]; e == nil || l.over(e) {
 			continue // there is none, or the user has nothing to do with it
 		}
 		w := l.wish(room)

@@ -82,9 +82,6 @@ func (l *looker) refresh(o *order, changed map[matrix.RoomID]bool) {
 func (l *looker) enter(o *order, room matrix.RoomID, m rooms.Membership) {
 	before := o.entries[room]
 	delete(o.entries, room)
-	if m.Forgotten {
-		return
-	}
 	e := &entry{room: room, member: m, latest: m.Position, bump: m.Position}
 	switch m.State {
 	case "join":
@@ -127,6 +124,19 @@ func (l *looker) lookAt(e, before *entry) {
 	}
 }
 
+// over says whether a room that the user has forgotten is nothing to the client: it was never
+// told of it, or has been told that the user is not in it any more.
+func (l *looker) over(e *entry) bool {
+	if !e.member.Forgotten {
+		return false
+	}
+	switch l.base.rooms[e.room].membership {
+	case "join", "invite", "knock":
+		return false
+	}
+	return true
+}
+
 // choose are the rooms that a list is about, and how many there are whatever the ranges.
 func (l *looker) choose(list List) (chosen []*entry, count int) {
 	var spaces map[matrix.RoomID]bool
@@ -135,7 +145,7 @@ func (l *looker) choose(list List) (chosen []*entry, count int) {
 	}
 	for _, e := range l.order.sorted {
 		_, told := l.base.rooms[e.room]
-		if e.onlyIfTold && !told || !l.passes(e, &list.Filter, spaces) {
+		if e.onlyIfTold && !told || l.over(e) || !l.passes(e, &list.Filter, spaces) {
 			continue
 		}
 		in := list.Ranges == nil || slices.ContainsFunc(list.Ranges, func(r [2]int) bool { return r[0] <= count && count <= r[1] })

@@ -195,11 +195,18 @@ func (l *looker) room(room matrix.RoomID, m rooms.Membership, n *roomNews) error
 			}
 			return nil
 		}
-		if fresh {
+		if fresh && (!m.Forgotten || l.hadTo(room, m)) {
 			return l.left(room, m, n)
 		}
 	}
 	return nil
+}
+
+// hadTo says whether the user had to do with the room when the token was made: then the client
+// has to hear that this is over, though the user has forgotten the room since.
+func (l *looker) hadTo(room matrix.RoomID, m rooms.Membership) bool {
+	before, entered := l.v.Rooms.StaySince(l.r, room, m, l.since.Position)
+	return entered || before != "leave" && before != "ban"
 }
 
 func (l *looker) stripped(room matrix.RoomID) StrippedEvents {
