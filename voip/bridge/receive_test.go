@@ -1,11 +1,13 @@
 package bridge
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/pion/webrtc/v4"
 
 	"porchlight/voip/call"
+	"porchlight/voip/device"
 )
 
 // spec: voip streams: what is not listed is ignored; without metadata the first stream counts.
@@ -49,4 +51,64 @@ func TestStreamsThatAreNotListed(t *testing.T) {
 	}
 	s.Order(call.PeerStreams{Streams: map[string]call.Stream{"peer": {Purpose: call.PurposeUserMedia}}})
 	<-m.heard
+}
+
+// A peer may send sound without having said under which SSRC, as nheko does in its answers:
+// the payload type tells where it belongs.
+//
+// spec: RFC 9143 9.2
+func TestStreamsThatAreNotDeclared(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		video []device.VideoCodec
+		sends []string
+	}{
+		{"sound alone", nil, []string{webrtc.MimeTypeOpus}},
+		{"sound, and it only watches", []device.VideoCodec{device.VP8}, []string{webrtc.MimeTypeOpus}},
+		{"sound and pictures", []device.VideoCodec{device.VP8}, []string{webrtc.MimeTypeOpus, webrtc.MimeTypeVP8}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			checkLeaks(t)
+			m := newMedia()
+			m.video = c.video
+			s := open(t, m, nil)
+			p := newPeer(t, false)
+			offer, err := s.Offer(t.Context(), false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, mime := range c.sends {
+				p.talk(mime, both)
+			}
+			p.take(webrtc.SDPTypeOffer, offer)
+			answer, err := p.pc.CreateAnswer(nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := s.ApplyAnswer(undeclared(p.local(answer))); err != nil {
+				t.Fatal(err)
+			}
+			wait[call.Connected](t, s)
+			until(t, "the peer's sound", func() bool { return s.Stats().Speaker.Packets > 3 })
+			if got := <-m.heard; got != device.Opus {
+				t.Errorf("the loudspeaker was given %s", got)
+			}
+			if len(c.sends) > 1 {
+				until(t, "the peer's pictures", func() bool { return s.Stats().VideoReceived > 3 })
+			}
+			p.more("audio", 5)
+		})
+	}
+}
+
+// undeclared is a description without its streams' names and numbers, and without the
+// header extension that would tell in each packet where it belongs.
+func undeclared(sdp string) string {
+	var out strings.Builder
+	for line := range strings.Lines(sdp) {
+		if !strings.HasPrefix(line, "a=ssrc") && !strings.HasPrefix(line, "a=msid") && !strings.HasPrefix(line, "a=extmap:") {
+			out.WriteString(line)
+		}
+	}
+	return out.String()
 }
