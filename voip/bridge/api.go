@@ -56,8 +56,9 @@ func newAPI(cfg Config, p *ports, e *estimators) (*webrtc.API, error) {
 	settings.SetPrflxAcceptanceMinWait(hiddenWait)
 	// The end of a call is said by its events; the connection may only break.
 	settings.DisableCloseByDTLS(true)
-	// An answer need not say under which SSRC its author sends; nheko's never does. What comes
-	// then belongs where its payload type is offered. spec: RFC 9143 9.2
+	// An answer need not say under which SSRC its author sends; nheko's does not if its
+	// microphone is slow to start. What comes then belongs where its payload type is offered.
+	// spec: RFC 9143 9.2
 	settings.SetHandleUndeclaredSSRCWithoutAnswer(true)
 
 	var media webrtc.MediaEngine

@@ -203,7 +203,7 @@ func newPeer(t testing.TB, tcp bool) *peer {
 	return newPeerWith(t, tcp, webrtc.Configuration{})
 }
 
-func newPeerWith(t testing.TB, tcp bool, config webrtc.Configuration) *peer {
+func newPeerWith(t testing.TB, tcp bool, config webrtc.Configuration, more ...func(*webrtc.API)) *peer {
 	t.Helper()
 	var settings webrtc.SettingEngine
 	settings.SetIncludeLoopbackCandidate(true)
@@ -215,10 +215,10 @@ func newPeerWith(t testing.TB, tcp bool, config webrtc.Configuration) *peer {
 	if err := m.RegisterDefaultCodecs(); err != nil {
 		t.Fatal(err)
 	}
-	return newPeerOn(t, settings, &m, config)
+	return newPeerOn(t, settings, &m, config, more...)
 }
 
-func newPeerOn(t testing.TB, settings webrtc.SettingEngine, m *webrtc.MediaEngine, config webrtc.Configuration) *peer {
+func newPeerOn(t testing.TB, settings webrtc.SettingEngine, m *webrtc.MediaEngine, config webrtc.Configuration, more ...func(*webrtc.API)) *peer {
 	t.Helper()
 	if err := m.RegisterCodec(webrtc.RTPCodecParameters{PayloadType: 126, RTPCodecCapability: webrtc.RTPCodecCapability{
 		MimeType: telephoneEvent, ClockRate: 8000, SDPFmtpLine: "0-15"}}, webrtc.RTPCodecTypeAudio); err != nil {
@@ -227,7 +227,8 @@ func newPeerOn(t testing.TB, settings webrtc.SettingEngine, m *webrtc.MediaEngin
 	if err := m.RegisterHeaderExtension(webrtc.RTPHeaderExtensionCapability{URI: playoutDelayURI}, webrtc.RTPCodecTypeVideo); err != nil {
 		t.Fatal(err)
 	}
-	pc, err := webrtc.NewAPI(webrtc.WithMediaEngine(m), webrtc.WithSettingEngine(settings)).NewPeerConnection(config)
+	options := append([]func(*webrtc.API){webrtc.WithMediaEngine(m), webrtc.WithSettingEngine(settings)}, more...)
+	pc, err := webrtc.NewAPI(options...).NewPeerConnection(config)
 	if err != nil {
 		t.Fatal(err)
 	}

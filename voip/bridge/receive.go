@@ -6,11 +6,16 @@ import (
 	"github.com/pion/rtp"
 	"github.com/pion/webrtc/v4"
 
+	"porchlight/voip/call"
 	"porchlight/voip/device"
 )
 
 // tones are the digits of RFC 4733 in the order of their event numbers.
 const tones = "0123456789*#ABCD"
+
+// maxTracks is the most streams of a peer at a time. A peer may begin one with any packet,
+// and each takes its memory; a person's call has two or three.
+const maxTracks = 32
 
 // lastTone is the tone that a track sent last: each is repeated in many packets
 // with the same timestamp.
@@ -36,8 +41,17 @@ func (s *Session) heeds(stream string) bool {
 }
 
 // receive reads one stream of the peer until it ends: sound goes to the
-// loudspeaker, digits become events, pictures are counted and dropped.
+// loudspeaker, digits become events, pictures are counted and dropped. A peer with more
+// than maxTracks is no longer listened to.
 func (s *Session) receive(t *webrtc.TrackRemote, r *webrtc.RTPReceiver) {
+	defer s.tracks.Add(-1)
+	if s.tracks.Add(1) > maxTracks {
+		if s.flooded.CompareAndSwap(false, true) {
+			s.log.Info("bridge: the peer has too many streams", "limit", maxTracks)
+			s.report(call.MediaFailed{})
+		}
+		return
+	}
 	if t.Kind() == webrtc.RTPCodecTypeVideo {
 		buf := make([]byte, 1600)
 		for {

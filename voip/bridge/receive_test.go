@@ -2,8 +2,11 @@ package bridge
 
 import (
 	"strings"
+	"sync/atomic"
 	"testing"
 
+	"github.com/pion/interceptor"
+	"github.com/pion/rtp"
 	"github.com/pion/webrtc/v4"
 
 	"porchlight/voip/call"
@@ -53,7 +56,7 @@ func TestStreamsThatAreNotListed(t *testing.T) {
 	<-m.heard
 }
 
-// A peer may send sound without having said under which SSRC, as nheko does in its answers:
+// A peer may send sound without having said under which SSRC, as nheko often does in its answers:
 // the payload type tells where it belongs.
 //
 // spec: RFC 9143 9.2
@@ -111,4 +114,39 @@ func undeclared(sdp string) string {
 		}
 	}
 	return out.String()
+}
+
+// manyStreams gives each packet of a peer an SSRC of its own.
+type manyStreams struct {
+	interceptor.NoOp
+	last atomic.Uint32
+}
+
+func (m *manyStreams) NewInterceptor(string) (interceptor.Interceptor, error) { return m, nil }
+
+func (m *manyStreams) BindLocalStream(_ *interceptor.StreamInfo, w interceptor.RTPWriter) interceptor.RTPWriter {
+	return interceptor.RTPWriterFunc(func(h *rtp.Header, payload []byte, how interceptor.Attributes) (int, error) {
+		own := *h
+		own.SSRC = m.last.Add(1)
+		return w.Write(&own, payload, how)
+	})
+}
+
+// A peer that begins a stream with each packet loses its call, before it takes all memory.
+func TestTooManyStreams(t *testing.T) {
+	checkLeaks(t)
+	s := open(t, newMedia(), nil)
+	var registry interceptor.Registry
+	registry.Add(&manyStreams{})
+	p := newPeerWith(t, false, webrtc.Configuration{}, webrtc.WithInterceptorRegistry(&registry))
+	p.talk(webrtc.MimeTypeOpus, both)
+	answer, err := s.Accept(t.Context(), undeclared(p.offer()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.take(webrtc.SDPTypeAnswer, answer)
+	wait[call.MediaFailed](t, s)
+	if n := s.Stats().AudioReceived; n > maxTracks {
+		t.Errorf("%d streams were listened to, %d are the limit", n, maxTracks)
+	}
 }

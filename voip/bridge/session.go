@@ -82,6 +82,9 @@ type Session struct {
 	done   chan struct{}
 	work   sync.WaitGroup // streams; added to by spawn only
 	deaf   atomic.Bool    // the peer is not played
+	tracks atomic.Int32   // streams of the peer, see maxTracks
+	// flooded: it was reported that there are too many of them.
+	flooded atomic.Bool
 
 	// negotiating is held by whoever exchanges descriptions, and guards these.
 	negotiating sync.Mutex

@@ -78,10 +78,20 @@ const (
 	Answer = "answer"
 )
 
-// HasVideo says whether the description has a video section that is not refused.
+// HasVideo says whether the description has a video section that is not refused. One with
+// port 0 is, unless it is bundle-only. spec: RFC 9143 7.1.2
 func (d Description) HasVideo() bool {
+	refused := false // what is said of it so far
 	for line := range strings.Lines(d.SDP) {
-		if rest, ok := strings.CutPrefix(line, "m=video "); ok && !strings.HasPrefix(rest, "0 ") {
+		line = strings.TrimRight(line, "\r\n")
+		switch rest, video := strings.CutPrefix(line, "m=video "); {
+		case video && !strings.HasPrefix(rest, "0 "):
+			return true
+		case video:
+			refused = true
+		case strings.HasPrefix(line, "m="):
+			refused = false
+		case line == "a=bundle-only" && refused:
 			return true
 		}
 	}

@@ -133,3 +133,20 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// spec: RFC 9143 7.1.2: port 0 of a bundle-only section refuses nothing.
+func TestHasVideo(t *testing.T) {
+	for sdp, want := range map[string]bool{
+		"": false, audioSDP: false, videoSDP: true,
+		audioSDP + "m=video 0 UDP/TLS/RTP/SAVPF 96\r\n":                                                        false,
+		audioSDP + "m=video 0 UDP/TLS/RTP/SAVPF 96\r\na=mid:1\r\na=bundle-only\r\n":                            true,
+		audioSDP + "m=video 0 UDP/TLS/RTP/SAVPF 96\na=bundle-only\n":                                           true,
+		"m=video 0 UDP/TLS/RTP/SAVPF 96\r\nm=audio 0 UDP/TLS/RTP/SAVPF 111\r\na=bundle-only\r\n":               false,
+		"m=video 0 UDP/TLS/RTP/SAVPF 96\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\n":                                 true,
+		"m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=bundle-only\r\nm=video 0 UDP/TLS/RTP/SAVPF 96\r\na=bundle-onl\r": false,
+	} {
+		if got := (Description{SDP: sdp}).HasVideo(); got != want {
+			t.Errorf("%q: %t", sdp, got)
+		}
+	}
+}
