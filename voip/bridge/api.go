@@ -48,6 +48,11 @@ func newAPI(cfg Config, p *ports, e *estimators) (*webrtc.API, error) {
 	// Browsers hide their address behind a .local name, which we look up; the
 	// board has nothing to hide from its own network.
 	settings.SetICEMulticastDNSMode(ice.MulticastDNSModeQueryOnly)
+	machine, err := newMachineNet()
+	if err != nil {
+		return nil, fmt.Errorf("bridge: asking for the machine's network: %w", err)
+	}
+	settings.SetNet(machine)
 	if cfg.net != nil {
 		settings.SetNet(cfg.net)
 		settings.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled) // it has no such names
