@@ -69,7 +69,7 @@ func (s *Server) openBoard(ctx context.Context) error {
 	s.board = &board{devices: devices, bridge: calls, pins: pins}
 	conf := agent.Config{
 		House: &boardHouse{s: s, start: s.Changes.Published()}, Bridge: boardBridge{calls}, Self: s.BoardUser(), Devices: boardDevices{devices, lamp},
-		Settings: s.boardSettings, Journal: s.boardJournal, About: devices.Describe(), News: s.relayAbout, Log: log, Now: s.Config.Now,
+		Settings: s.boardSettings, Journal: s.boardJournal, About: devices.Describe, News: s.relayAbout, Log: log, Now: s.Config.Now,
 	}
 	if pins.HasDoor() {
 		conf.Door = pins

@@ -72,6 +72,12 @@ func (d boardDevices) TuneCamera(ctx context.Context, controls []agent.CameraCon
 	return plainly(d.Board.TuneCamera(ctx, cameraControls(controls)))
 }
 
+// CameraFault implements agent.Devices.
+func (d boardDevices) CameraFault() error { return plainly(d.Board.CameraFault()) }
+
+// MicrophoneFault implements agent.Devices.
+func (d boardDevices) MicrophoneFault() error { return plainly(d.Board.MicrophoneFault()) }
+
 // Snapshot implements agent.Devices.
 func (d boardDevices) Snapshot(ctx context.Context) (agent.Picture, error) {
 	data, width, height, err := d.Board.Snapshot(ctx)

@@ -193,6 +193,29 @@ async function udpDies() {
     });
 }
 
+/** The board gets other addresses in calls; the server's own, by which the client hears of it, stays. */
+async function boardMoves() {
+    await inSpace(spaces.phone, async (browser) => {
+        const { client, room } = await called(browser);
+        let from = "10.83.0.1/24";
+        for (const [what, to, again] of [["called", "10.83.0.7/24", null], ["rung", "10.83.0.8/24", () => rung(client, room)]]) {
+            if (again) await again();
+            const { id } = await client.callInfo();
+            assert.equal((await client.path()).remote.address, from.split("/")[0]);
+            const began = Date.now();
+            ipIn(spaces.house, "addr", "del", from, "dev", spaces.phone);
+            ipIn(spaces.house, "addr", "add", to, "dev", spaces.phone);
+            await sleep(1200); // what was on its way still arrives
+            await moves(client, 40);
+            assert.equal((await client.path()).remote.address, to.split("/")[0]);
+            assert.deepEqual([(await client.callInfo()).id, (await boardCall()).call_id], [id, id]);
+            say(`${what}, and the board moved to ${to}: the picture is back after ${Date.now() - began} ms`);
+            from = to;
+            await ends(client);
+        }
+    });
+}
+
 async function relay() {
     for (const transport of ["udp", "tcp"]) {
         await inSpace(spaces.phone, async (browser) => {
@@ -256,5 +279,5 @@ async function ipv6() {
 }
 
 await assert.rejects(fetch("http://192.0.2.1/", { signal: AbortSignal.timeout(3000) }), "there is a way out");
-const scenes = { torn, "torn, rung": tornRung, "torn page": tornPage, "UDP dies": udpDies, relay, subnets, IPv6: ipv6 };
+const scenes = { torn, "torn, rung": tornRung, "torn page": tornPage, "UDP dies": udpDies, "board moves": boardMoves, relay, subnets, IPv6: ipv6 };
 await scenes[given.scene]();

@@ -110,6 +110,19 @@ func TestTornNetwork(t *testing.T) {
 	t.Run("page", func(t *testing.T) { p.runIn(t, "", "torn page", nil) })
 }
 
+// TestBoardMoves has the board get another address in calls. The server has one of its own
+// that stays, by which nothing else can be reached.
+func TestBoardMoves(t *testing.T) {
+	newSpaces(t, houseSpace, phoneSpace)
+	cable(t, houseSpace, "10.83.0.1/24", phoneSpace, "10.83.0.2/24")
+	houseSpace.ip(t, "addr add 10.84.0.1/32 dev lo")
+	phoneSpace.ip(t, "route add default dev "+string(houseSpace))
+	phoneSpace.ip(t, "rule add pref 10 to 10.84.0.1 ipproto tcp dport 8008 lookup main")
+	phoneSpace.ip(t, "rule add pref 20 to 10.84.0.1 unreachable")
+	p := newPorchIn(t, houseSpace)
+	p.runIn(t, bundled(t, sdkVersions[0]), "board moves", map[string]any{"server": "http://10.84.0.1:8008"})
+}
+
 // TestOnlyTCP has UDP die in the middle of calls.
 func TestOnlyTCP(t *testing.T) {
 	newSpaces(t, houseSpace, phoneSpace)

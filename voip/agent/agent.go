@@ -45,8 +45,9 @@ type Config struct {
 	Journal *Journal
 	// MaxCalls is how many calls are taken at once; 0: as many as the settings say.
 	MaxCalls int
-	// About are plain sentences on the board's devices, told to who asks for the status.
-	About []string
+	// About are plain sentences on the board's devices, told to who asks for the status; nil:
+	// none.
+	About func() []string
 	// News are further sentences for the status, asked for each time; nil: none.
 	News func() []string
 	Log  *slog.Logger     // nil: slog.Default()
@@ -68,7 +69,7 @@ type Agent struct {
 	rangAt  time.Time
 	door    doorGuard
 	asked   map[askedKey]time.Time      // who has to confirm that the door is opened, and until when
-	faults  map[string]bool             // senses that have failed, by name
+	faults  map[string]*fault           // senses that have failed, by name
 	filming bool                        // the clip of an alert is being made
 	playing *lullaby                    // nil: nothing
 	offline time.Time                   // since when the network has been gone; zero: it is there
@@ -115,7 +116,7 @@ func New(c Config) *Agent {
 	}
 	return &Agent{
 		Config: c, reports: make(chan report, maxReports), jobs: make(chan func(context.Context), maxJobs),
-		calls: map[callKey]*activeCall{}, live: map[callKey]Session{}, asked: map[askedKey]time.Time{}, faults: map[string]bool{}, sounds: map[matrix.RoomID]sound{}, listens: map[matrix.UserID]time.Time{},
+		calls: map[callKey]*activeCall{}, live: map[callKey]Session{}, asked: map[askedKey]time.Time{}, faults: map[string]*fault{}, sounds: map[matrix.RoomID]sound{}, listens: map[matrix.UserID]time.Time{},
 	}
 }
 

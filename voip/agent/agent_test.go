@@ -277,7 +277,7 @@ func (s *session) Close() error {
 func board(t *testing.T, change func(*Config), test func(h *house, m *media, a *Agent)) {
 	synctest.Test(t, func(t *testing.T) {
 		h, m := newHouse(), &media{}
-		c := Config{House: h, Bridge: m, Self: porch, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), About: []string{"All is well."}, Now: func() time.Time { return time.Now().UTC() }}
+		c := Config{House: h, Bridge: m, Self: porch, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), About: func() []string { return []string{"All is well."} }, Now: func() time.Time { return time.Now().UTC() }}
 		if change != nil {
 			change(&c)
 		}

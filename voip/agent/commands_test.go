@@ -24,6 +24,7 @@ import (
 type senses struct {
 	mu       sync.Mutex
 	noCamera error
+	fault    error // the camera's
 	chimes   int
 	doors    []time.Duration
 	sounds   chan []int16 // closed: the microphone fails
@@ -167,8 +168,16 @@ func (s *senses) OpenDoor(_ context.Context, d time.Duration) error {
 	return nil
 }
 
-func (s *senses) SetEcho(string) error { return nil }
-func (s *senses) SetVolume(int, int)   {}
+func (s *senses) SetEcho(string) error   { return nil }
+func (s *senses) MicrophoneFault() error { return nil }
+
+func (s *senses) CameraFault() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.fault
+}
+
+func (s *senses) SetVolume(int, int) {}
 
 func (s *senses) count(n int) {
 	s.mu.Lock()
@@ -485,7 +494,10 @@ func TestWatch(t *testing.T) {
 			t.Errorf("when nothing came the board said %q", got)
 		}
 		time.Sleep(senseRetry)
-		s.sounds <- loud
+		for range faultHold / (10 * time.Second) { // it has failed twice
+			s.sounds <- loud
+			time.Sleep(10 * time.Second)
+		}
 		synctest.Wait()
 		if got := h.words(); len(got) != 1 || !strings.Contains(got[0], "works again") {
 			t.Errorf("when it came again the board said %q", got)

@@ -54,6 +54,10 @@ type Devices interface {
 	// OpenSound and OpenPictures listen and watch for alerts.
 	OpenSound(ctx context.Context) (SoundStream, error)
 	OpenPictures(ctx context.Context) (PictureStream, error)
+	// CameraFault and MicrophoneFault say what is wrong with them, also while nobody uses them:
+	// they are unplugged, or failed when they were used last. Nil: nothing, or there is none.
+	CameraFault() error
+	MicrophoneFault() error
 	// Record makes a film of picture and sound from now on for a while, with what is
 	// remembered from before.
 	Record(ctx context.Context, length time.Duration) (Film, error)

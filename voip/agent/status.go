@@ -51,12 +51,15 @@ func (a *Agent) Status() []CallStatus {
 
 // statusText is the status in plain sentences. Run's goroutine calls it.
 func (a *Agent) statusText() string {
-	lines := slices.Clone(a.About)
+	var lines []string
+	if a.About != nil {
+		lines = a.About()
+	}
 	if now, settings := a.Now(), a.Settings.Current(); settings.quiet(now) {
 		lines = append(lines, "It is a quiet time.")
 	}
 	for _, name := range slices.Sorted(maps.Keys(a.faults)) {
-		if a.faults[name] {
+		if a.faults[name].err != nil {
 			lines = append(lines, fmt.Sprintf("The %s has failed.", name))
 		}
 	}

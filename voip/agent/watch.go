@@ -26,6 +26,8 @@ type sense struct {
 	// use opens it and attends until ctx ends or it fails. It calls good when something
 	// came from it.
 	use func(ctx context.Context, settings Settings, good func()) error
+	// fault says what is wrong with it while it does not watch.
+	fault func() error
 }
 
 // watch starts what follows the settings and watches as they say.
@@ -38,8 +40,8 @@ func (a *Agent) watch(ctx context.Context) {
 	}
 	a.helpers.Go(func() { a.sweep(ctx) })
 	for _, s := range []sense{
-		{"microphone", func(s Settings) bool { return s.SoundAlert }, a.listenForCries},
-		{"camera", func(s Settings) bool { return s.MotionAlert }, a.lookForMotion},
+		{"microphone", func(s Settings) bool { return s.SoundAlert }, a.listenForCries, a.Devices.MicrophoneFault},
+		{"camera", func(s Settings) bool { return s.MotionAlert }, a.lookForMotion, a.Devices.CameraFault},
 	} {
 		a.helpers.Go(func() { a.attend(ctx, s) })
 	}
@@ -56,7 +58,7 @@ func (a *Agent) attend(ctx context.Context, s sense) {
 			a.Log.Warn("the setting echo is not followed", "error", err)
 		}
 		if !s.wanted(settings) {
-			a.pause(ctx, changed, 0)
+			a.lookAfter(ctx, changed, s)
 			continue
 		}
 		during, cancel := a.until(ctx, changed)
@@ -69,25 +71,6 @@ func (a *Agent) attend(ctx context.Context, s sense) {
 		a.sensed(ctx, s.name, err)
 		a.pause(ctx, changed, senseRetry)
 	}
-}
-
-// sensed tells people when a sense fails and when it works again.
-func (a *Agent) sensed(ctx context.Context, name string, err error) {
-	a.later(ctx, func(ctx context.Context) {
-		if a.faults[name] == (err != nil) {
-			return
-		}
-		a.faults[name] = err != nil
-		text := fmt.Sprintf("The %s works again.", name)
-		if err != nil {
-			text = fmt.Sprintf("The %s has failed: I cannot watch any more. (%v)", name, err)
-			a.Log.Error("a sense has failed", "sense", name, "error", err)
-		}
-		// Also in quiet times: whoever relies on the board has to know.
-		if a.Settings.Current().FaultAlert {
-			a.warn(ctx, text)
-		}
-	})
 }
 
 // warn tells those who are to be told of alerts, and the owner in the control room, that

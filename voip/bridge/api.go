@@ -22,8 +22,9 @@ const (
 	giveUpTime  = 30 * time.Second
 	// keepAlive is how often the peer is asked whether it is still there.
 	keepAlive = time.Second
-	// hiddenWait is how long a path to an address that the peer has not told (yet) waits for
-	// one that it has: browsers hide theirs behind names that take some time to look up.
+	// hiddenWait is how long a path to an address that the peer has not told (yet), or that it
+	// knows from a STUN server, waits for one to an address of its own: browsers hide theirs
+	// behind names that take some time to look up, and the address is the same.
 	hiddenWait = 100 * time.Millisecond
 )
 
@@ -47,6 +48,11 @@ func newAPI(cfg Config, p *ports, e *estimators) (*webrtc.API, error) {
 	// Browsers hide their address behind a .local name, which we look up; the
 	// board has nothing to hide from its own network.
 	settings.SetICEMulticastDNSMode(ice.MulticastDNSModeQueryOnly)
+	machine, err := newMachineNet()
+	if err != nil {
+		return nil, fmt.Errorf("bridge: asking for the machine's network: %w", err)
+	}
+	settings.SetNet(machine)
 	if cfg.net != nil {
 		settings.SetNet(cfg.net)
 		settings.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled) // it has no such names
@@ -54,6 +60,7 @@ func newAPI(cfg Config, p *ports, e *estimators) (*webrtc.API, error) {
 	settings.SetICEBindingRequestHandler(p.paths.switches)
 	settings.SetICETimeouts(silenceTime, giveUpTime-silenceTime, keepAlive)
 	settings.SetPrflxAcceptanceMinWait(hiddenWait)
+	settings.SetSrflxAcceptanceMinWait(hiddenWait)
 	// The end of a call is said by its events; the connection may only break.
 	settings.DisableCloseByDTLS(true)
 	// An answer need not say under which SSRC its author sends; nheko's does not if its

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 )
@@ -25,10 +26,19 @@ const (
 // Board is the devices of one machine. Its streams can be opened while Run is
 // running; opened earlier they wait for it.
 type Board struct {
-	cfg   Config
-	found []string // for Describe
+	cfg Config
 
-	video   *feed                                     // nil if there is no camera
+	sightMu sync.RWMutex // guards these, which change when a camera is plugged in
+	found   []string     // for Describe
+	video   *feed        // nil if there is no camera
+	tuner   tuner        // nil: the camera has no controls
+	// noCamera is what Describe says of a camera that was not found; empty: one was, or none
+	// was looked for.
+	noCamera string
+
+	plugs     []string // the video devices that were there at the last look; Run's own
+	plugLooks int      // how often they are still tried
+
 	audio   *feed                                     // nil if there is no microphone
 	speaker func(ctx context.Context) (player, error) // opens the loudspeaker; nil if there is none
 	still   func(ctx context.Context) ([]byte, error) // takes a JPEG while video is not in use; may be nil
@@ -38,7 +48,6 @@ type Board struct {
 	closed chan struct{}                  // closed when Run has ended or Close was called
 	once   sync.Once
 
-	tuner tuner // nil: the camera has no controls
 	tuned tuning
 
 	duck  ducker
@@ -121,8 +130,12 @@ func (b *Board) Run(ctx context.Context) error {
 	defer running.Wait()
 	defer cancel()
 	defer b.Close()
+	look := time.NewTicker(hotplugLook)
+	defer look.Stop()
 	for {
 		select {
+		case <-look.C:
+			b.lookForCamera()
 		case job := <-b.jobs:
 			running.Go(func() { job(ctx) })
 		case <-b.closed:
@@ -155,13 +168,14 @@ func (b *Board) Close() error {
 // first; none if there is no camera. A camera that gives one format at a time
 // and is giving it lists only that.
 func (b *Board) VideoCodecs() []VideoCodec {
-	if b.video == nil {
+	eye := b.eye()
+	if eye == nil {
 		return nil
 	}
-	active := b.video.active()
+	active := eye.active()
 	var codecs []VideoCodec
-	for _, h := range b.video.hubs {
-		if !b.video.exclusive || active == "" || active == h.codec {
+	for _, h := range eye.hubs {
+		if !eye.exclusive || active == "" || active == h.codec {
 			codecs = append(codecs, VideoCodec(h.codec))
 		}
 	}
@@ -193,10 +207,11 @@ func (b *Board) SpeakerCodecs() []AudioCodec {
 // OpenVideo starts the camera if need be and returns a stream of its picture.
 // ctx bounds the opening only. The stream is the caller's to Close.
 func (b *Board) OpenVideo(ctx context.Context, codec VideoCodec) (VideoStream, error) {
-	if b.video == nil {
+	eye := b.eye()
+	if eye == nil {
 		return nil, ErrUnsupported
 	}
-	v, err := b.video.join(ctx, string(codec))
+	v, err := eye.join(ctx, string(codec))
 	if err != nil {
 		return nil, err
 	}
@@ -324,7 +339,11 @@ func (b *Board) countLive(change int) {
 }
 
 // Describe says in plain sentences what was found and what is lacking.
-func (b *Board) Describe() []string { return append([]string(nil), b.found...) }
+func (b *Board) Describe() []string {
+	b.sightMu.RLock()
+	defer b.sightMu.RUnlock()
+	return slices.Clone(b.found)
+}
 
 func (b *Board) say(format string, args ...any) {
 	b.found = append(b.found, fmt.Sprintf(format, args...))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"image"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -75,6 +76,9 @@ func probeCamera(path string, width, height int) (camera, error) {
 // has it open comes back as another device, but has its name. It is c itself if no other
 // has that name.
 func (c camera) again() camera {
+	if name, err := os.ReadFile(filepath.Join("/sys/class/video4linux", filepath.Base(c.path), "name")); err == nil && strings.TrimSpace(string(name)) == c.name {
+		return c // without waking it
+	}
 	now := c
 	for _, path := range videoDevices() {
 		w, err := webcam.Open(path)
@@ -102,6 +106,30 @@ func (c camera) open() (*webcam.Webcam, camera, error) {
 		cam, err = webcam.Open(c.path)
 	}
 	return cam, c, err
+}
+
+// present says whether the camera is plugged in.
+func (c camera) present() bool {
+	_, err := os.Stat(c.again().path)
+	return err == nil
+}
+
+// lookForCamera takes a camera that is plugged in after a start without one.
+func (b *Board) lookForCamera() {
+	if !b.sightless() {
+		return
+	}
+	if now := videoDevices(); !slices.Equal(now, b.plugs) {
+		b.plugs, b.plugLooks = now, hotplugLooks
+	}
+	if b.plugLooks == 0 {
+		return
+	}
+	b.plugLooks--
+	b.plugIn(func() bool {
+		found, _ := b.findV4L2(Auto) // it fails for a camera that was named only
+		return found
+	})
 }
 
 // videoDevices are the paths of all there are, in the order of their numbers.
@@ -167,7 +195,7 @@ func (b *Board) useCamera(c camera) {
 	if c.h264 && len(hubs) == 1 {
 		b.say("The picture comes from the camera %s (%s), as %s%s.", c.path, c.name, ways[0], alsoVP8())
 		b.useH264("camera "+c.path, func() (h264Input, error) { return b.openV4L2H264(c) })
-		b.tuner = v4l2Tuner{c}
+		b.video.present, b.tuner = c.present, v4l2Tuner{c}
 		return
 	}
 	if len(hubs) == 0 {
@@ -185,7 +213,7 @@ func (b *Board) useCamera(c camera) {
 		}
 		return b.openCamera(c, h, raw)
 	}, hubs...)
-	b.video.exclusive, b.video.raw = true, raw
+	b.video.exclusive, b.video.raw, b.video.present = true, raw, c.present
 	b.tuner = v4l2Tuner{c}
 }
 
@@ -227,7 +255,7 @@ func (b *Board) openV4L2(c camera, format webcam.PixelFormat) (*v4l2, error) {
 		return nil, fmt.Errorf("device: camera %s: %w", c.path, err)
 	}
 	// One that was plugged in anew has forgotten them.
-	if err := b.tuned.enforce(b.tuner); err != nil {
+	if err := b.tuned.enforce(b.tuning()); err != nil {
 		b.cfg.Log.Warn("the camera's controls are not as they should be", "err", err)
 	}
 	b.cfg.Log.Info("camera started", "path", c.path, "width", v.width, "height", v.height)

@@ -43,10 +43,11 @@ func (b *Board) CheckCamera(controls []Control) error {
 	if len(controls) == 0 {
 		return nil
 	}
-	if b.tuner == nil {
+	tuner := b.tuning()
+	if tuner == nil {
 		return fmt.Errorf("%w: there is no camera that has controls", ErrUnsupported)
 	}
-	return b.tuner.check(controls)
+	return tuner.check(controls)
 }
 
 // TuneCamera sets controls of the camera, at once and whenever it is started from now on.
@@ -59,7 +60,7 @@ func (b *Board) TuneCamera(_ context.Context, controls []Control) error {
 	b.tuned.controls = slices.Clone(controls)
 	b.tuned.version++
 	b.tuned.mu.Unlock()
-	return b.tuned.enforce(b.tuner)
+	return b.tuned.enforce(b.tuning())
 }
 
 // enforce has the camera take what is wanted, and take back what is not wanted any more.

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"time"
 )
 
 // producer is an opened device. run publishes its frames on the feed's hubs
@@ -29,13 +30,20 @@ type feed struct {
 	// live is told of each start (1) and each end (-1) of the device; may be nil.
 	live func(change int)
 
+	// present says whether the device is plugged in; nil: it cannot be unplugged.
+	present func() bool
+	now     func() time.Time
+
 	mu      sync.Mutex // held also while the device opens
 	running *feedRun
+	failed  error // why it did when it ran last
+	gone    bool  // it was not there when it was looked for
 }
 
 // feedRun is one stretch from the first viewer to the last.
 type feedRun struct {
 	codec   string
+	began   time.Time
 	cancel  context.CancelFunc
 	stopped bool          // cancel has been called; guarded by feed.mu
 	done    chan struct{} // closed when the device is closed
@@ -102,10 +110,11 @@ func (f *feed) join(ctx context.Context, codec string) (*viewer, error) {
 func (f *feed) start(ctx context.Context, h *hub) error {
 	p, err := f.open(h)
 	if err != nil {
+		f.failed = err
 		return err
 	}
 	runCtx, cancel := context.WithCancel(context.Background())
-	r := &feedRun{codec: h.mode, cancel: cancel, done: make(chan struct{})}
+	r := &feedRun{codec: h.mode, began: f.now(), cancel: cancel, done: make(chan struct{})}
 	job := func(ctx context.Context) {
 		stop := context.AfterFunc(ctx, cancel)
 		defer stop()
@@ -146,6 +155,7 @@ func (f *feed) end(r *feedRun, err error) {
 	if err == nil || err == context.Canceled {
 		err = ErrClosed
 	} else {
+		f.failed = err
 		f.log.Error("device failed", "device", f.name, "err", err)
 	}
 	for _, h := range f.all() {

@@ -3,11 +3,14 @@ package device
 import (
 	"context"
 	"fmt"
+	"os"
 	"time"
 )
 
 // findCamera decides where the picture comes from.
 func (b *Board) findCamera() error {
+	b.sightMu.Lock()
+	defer b.sightMu.Unlock()
 	err := b.chooseCamera()
 	if b.video != nil {
 		b.video.live = b.countCamera
@@ -31,6 +34,7 @@ func (b *Board) chooseCamera() error {
 			return nil
 		}
 		b.useTestPicture("because no camera was found")
+		b.noCamera = b.found[len(b.found)-1]
 		return nil
 	}
 	if b.useProgram() {
@@ -55,7 +59,7 @@ func (b *Board) useTestPicture(why string) {
 }
 
 func (b *Board) newFeed(name string, open func(h *hub) (producer, error), hubs ...*hub) *feed {
-	return &feed{name: name, log: b.cfg.Log, hubs: hubs, spawn: b.spawn, open: open, live: b.countLive}
+	return &feed{name: name, log: b.cfg.Log, hubs: hubs, spawn: b.spawn, open: open, live: b.countLive, now: b.cfg.Now}
 }
 
 func (b *Board) newVP8Producer(h, raw *hub, in pictureInput) *vp8Producer {
@@ -167,6 +171,10 @@ func (b *Board) useMicrophone(c soundCard) {
 	b.useSound("microphone "+c.String(), func() (soundInput, error) {
 		return openCapture(c.again(soundDir, soundProcDir).path(soundDir), b.cfg.Log)
 	})
+	b.audio.present = func() bool {
+		_, err := os.Stat(c.again(soundDir, soundProcDir).path(soundDir))
+		return err == nil
+	}
 }
 
 func (b *Board) useTestTone(why string) {

@@ -15,6 +15,8 @@ func openPlayback(context.Context, func() string, *slog.Logger, func([]int16), f
 	return nil, ErrUnsupported
 }
 
+func (b *Board) lookForCamera() {}
+
 func (b *Board) findV4L2(path string) (bool, error) {
 	if path == Auto {
 		return false, nil

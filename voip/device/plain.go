@@ -55,10 +55,11 @@ type PictureStream struct{ v *viewer }
 // second. ErrUnsupported says that the camera only gives coded ones, which this build cannot
 // decode, ErrBusy that it does so for a call. ctx bounds the opening only. The stream is the caller's to Close.
 func (b *Board) OpenPictures(ctx context.Context) (*PictureStream, error) {
-	if b.video == nil || b.video.raw == nil {
+	eye := b.eye()
+	if eye == nil || eye.raw == nil {
 		return nil, ErrUnsupported
 	}
-	v, err := b.video.join(ctx, rawCodec)
+	v, err := eye.join(ctx, rawCodec)
 	if err != nil {
 		return nil, err
 	}
@@ -112,19 +113,20 @@ func (s *SoundStream) Close() error { return s.v.Close() }
 // ErrUnsupported if there is no camera, or only one that gives nothing but H.264 to a build
 // that cannot decode it; ErrBusy if it is giving that to a call.
 func (b *Board) Snapshot(ctx context.Context) (data []byte, width, height int, err error) {
+	eye := b.eye()
 	switch {
-	case b.video == nil:
+	case eye == nil:
 		return nil, 0, 0, fmt.Errorf("%w: there is no camera", ErrUnsupported)
-	case b.video.raw == nil && b.still == nil:
+	case eye.raw == nil && b.still == nil:
 		return nil, 0, 0, fmt.Errorf("%w: the camera gives nothing but H.264", ErrUnsupported)
-	case b.still != nil && (b.video.raw == nil || b.video.active() == ""):
+	case b.still != nil && (eye.raw == nil || eye.active() == ""):
 		data, width, height, err = b.stillPicture(ctx)
-		if b.video.raw == nil || !errors.Is(err, ErrBusy) { // somebody else may just have come
+		if eye.raw == nil || !errors.Is(err, ErrBusy) { // somebody else may just have come
 			return data, width, height, err
 		}
 	}
 	wait := 1
-	if b.video.active() == "" {
+	if eye.active() == "" {
 		wait = warmPictures
 	}
 	s, err := b.OpenPictures(ctx)
@@ -148,9 +150,10 @@ func (b *Board) Snapshot(ctx context.Context) (data []byte, width, height int, e
 // stillPicture takes a picture with the camera's own program. Whoever wants to see the
 // camera in the meantime waits.
 func (b *Board) stillPicture(ctx context.Context) ([]byte, int, int, error) {
-	b.video.mu.Lock()
-	defer b.video.mu.Unlock()
-	if r := b.video.running; r != nil {
+	eye := b.eye()
+	eye.mu.Lock()
+	defer eye.mu.Unlock()
+	if r := eye.running; r != nil {
 		if !r.stopped {
 			return nil, 0, 0, fmt.Errorf("%w: the camera is in a call", ErrBusy)
 		}

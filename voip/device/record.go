@@ -35,8 +35,8 @@ func (b *Board) filmVideo() VideoCodec {
 	if len(codecs) == 0 {
 		return ""
 	}
-	if b.video.raw != nil && slices.Contains(codecs, VideoCodec(b.video.raw.mode)) {
-		return VideoCodec(b.video.raw.mode)
+	if eye := b.eye(); eye.raw != nil && slices.Contains(codecs, VideoCodec(eye.raw.mode)) {
+		return VideoCodec(eye.raw.mode)
 	}
 	return codecs[0]
 }
@@ -54,7 +54,7 @@ func (b *Board) Remember(ctx context.Context, video, audio bool, keep time.Durat
 	defer cancel()
 	ended := make(chan error, 2)
 	b.remember(func(m *memory) { m.keep = keep })
-	if codec := b.filmVideo(); video && codec != "" && b.video.raw != nil {
+	if codec := b.filmVideo(); video && codec != "" && b.eye().raw != nil {
 		s, err := b.OpenVideo(ctx, codec)
 		if err != nil {
 			return err
