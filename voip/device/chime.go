@@ -16,8 +16,8 @@ const (
 	chimeTail = 300 * time.Millisecond
 )
 
-// Chime plays the privacy tone on the loudspeaker, beside a caller who is heard there, and
-// returns when it is over. ErrUnsupported says that there is no loudspeaker; one that only
+// Chime plays the privacy tone on the loudspeaker, in the place of a caller who is heard
+// there, and returns when it is over. ErrUnsupported says that there is no loudspeaker; one that only
 // measures plays nothing.
 func (b *Board) Chime(ctx context.Context) error {
 	if b.speaker == nil {
@@ -34,17 +34,7 @@ func (b *Board) Chime(ctx context.Context) error {
 	}
 	pcm := chimeSound()
 	b.floor.speak(time.Duration(len(pcm))*time.Second/soundRate + chimeTail) // songs wait
-	tick := time.NewTicker(PacketDuration)
-	defer tick.Stop()
-	for len(pcm) > 0 && ctx.Err() == nil {
-		b.duck.played(pcm[:blockSamples])
-		p.play(pcm[:blockSamples]) // what is dropped is the caller's or ours, for a moment
-		pcm = pcm[blockSamples:]
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-		}
-	}
+	b.ring(ctx, p, pcm)
 	tail := time.NewTimer(chimeTail)
 	defer tail.Stop()
 	select {
@@ -52,6 +42,23 @@ func (b *Board) Chime(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	return p.close()
+}
+
+// ring plays the privacy tone at the loudspeaker's pace.
+func (b *Board) ring(ctx context.Context, p player, pcm []int16) {
+	b.floor.ring(1)
+	defer b.floor.ring(-1)
+	tick := time.NewTicker(PacketDuration)
+	defer tick.Stop()
+	for len(pcm) > 0 && ctx.Err() == nil {
+		b.duck.played(pcm[:blockSamples])
+		p.play(pcm[:blockSamples]) // what is dropped is heard as a click
+		pcm = pcm[blockSamples:]
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+		}
+	}
 }
 
 // chimeSound is the tone in whole blocks. Each note swells and fades, so that it does not

@@ -148,6 +148,12 @@ func (r *record) play(pcm []int16) bool {
 	return true
 }
 
+func (r *record) heard() []int16 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.pcm)
+}
+
 func (r *record) close() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -175,7 +181,7 @@ func TestChime(t *testing.T) {
 		if hz := heard.toneHz(); math.Abs(hz-chimeHigh) > 10 {
 			t.Errorf("the first note is of %.0f Hz", hz)
 		}
-		// Beside a caller it plays on the same loudspeaker, which stays open.
+		// In the place of a caller it plays on the same loudspeaker, which stays open.
 		s, err := b.OpenSpeaker(context.Background())
 		if err != nil {
 			t.Fatal(err)
@@ -183,6 +189,7 @@ func TestChime(t *testing.T) {
 		if err := b.Chime(context.Background()); err != nil || len(opened) != 2 || opened[1].closed != 0 {
 			t.Errorf("beside a caller: %v, %d opened", err, len(opened))
 		}
+		chimeOverVoice(t, b, s, opened[1])
 		if _, err := b.OpenSpeaker(context.Background()); !errors.Is(err, ErrBusy) {
 			t.Error("a second caller:", err)
 		}
@@ -193,6 +200,42 @@ func TestChime(t *testing.T) {
 			t.Error("the next caller:", err)
 		}
 	})
+}
+
+// chimeOverVoice has a caller speak all the while: the tone is whole, and the loudspeaker gets
+// no more than it plays.
+func chimeOverVoice(t *testing.T, b *Board, s Speaker, to *record) {
+	packet := AudioPacket{Codec: PCMU, Source: 1, Payload: bytes.Repeat([]byte{0x80, 0}, 80)}
+	speak := func(packets int) {
+		for range packets {
+			if err := s.Write(packet); err != nil {
+				t.Fatal(err)
+			}
+			packet.Sequence++
+			packet.Timestamp += 160
+			time.Sleep(PacketDuration)
+			synctest.Wait()
+		}
+	}
+	speak(25)
+	from, before := time.Now(), len(to.heard())
+	chimed := make(chan error, 1)
+	go func() { chimed <- b.Chime(context.Background()) }()
+	speak(40)
+	if err := <-chimed; err != nil {
+		t.Error(err)
+	}
+	heard := to.heard()[before:]
+	if took := time.Since(from); len(heard) > int(took.Seconds()*soundRate)+2*blockSamples {
+		t.Errorf("in %v with a privacy tone over a voice the loudspeaker was given %d samples", took, len(heard))
+	}
+	tone := chimeSound()
+	for len(heard) > len(tone) && !slices.Equal(heard[:len(tone)], tone) {
+		heard = heard[blockSamples:]
+	}
+	if len(heard) <= len(tone) {
+		t.Error("the privacy tone is broken by the voice, or the voice is not heard behind it")
+	}
 }
 
 func TestDucking(t *testing.T) {

@@ -35,12 +35,13 @@ type Tune struct {
 	Volume func() float64
 }
 
-// floor settles who is heard from the loudspeaker: a voice goes before a song, and where
-// there is a song a silent caller is not played.
+// floor settles who is heard from the loudspeaker: the privacy tone goes before a voice, a
+// voice before a song, and where there is a song a silent caller is not played.
 type floor struct {
 	now func() time.Time
 
 	mu    sync.Mutex
+	tones int
 	songs int
 	until time.Time // up to when a voice has it
 }
@@ -61,6 +62,20 @@ func (f *floor) spoken() bool {
 	return f.now().Before(f.until)
 }
 
+// ring counts privacy tones.
+func (f *floor) ring(change int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.tones += change
+}
+
+// rings says whether a privacy tone has the floor.
+func (f *floor) rings() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.tones > 0
+}
+
 // sing counts songs.
 func (f *floor) sing(change int) {
 	f.mu.Lock()
@@ -75,7 +90,7 @@ func (f *floor) silent() bool {
 	return f.songs > 0 && !f.now().Before(f.until)
 }
 
-// voice is a caller's way to the loudspeaker beside songs.
+// voice is a caller's way to the loudspeaker beside songs and privacy tones.
 type voice struct {
 	player
 	floor *floor
@@ -86,6 +101,9 @@ func (v voice) play(pcm []int16) bool {
 		v.floor.speak(floorHold)
 	} else if v.floor.silent() {
 		return true
+	}
+	if v.floor.rings() {
+		return true // both in turn would be twice as much as the loudspeaker plays
 	}
 	return v.player.play(pcm)
 }
