@@ -295,9 +295,11 @@ func develop(asked, earliest time.Time, video, audio []moment) clip.Film {
 	}
 	var f clip.Film
 	f.Video, f.Length = line(begin, video)
-	var end time.Duration
-	f.Audio, end = line(begin, audio)
-	f.Length = max(f.Length, end)
+	f.Audio, _ = line(begin, audio)
+	if n := len(f.Audio); n > 0 {
+		// One behind a pause lasts no longer than others.
+		f.Length = max(f.Length, f.Audio[n-1].At+PacketDuration)
+	}
 	return f
 }
 

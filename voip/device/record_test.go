@@ -247,6 +247,7 @@ func TestDevelop(t *testing.T) {
 		{"only the sound was", frames(100, 100, 2), frames(-40, 20, 3), []time.Duration{ms(140), ms(240)}, []time.Duration{0, ms(20), ms(40)}, ms(340)},
 		{"for longer than asked for", nil, frames(-120, 20, 3), nil, []time.Duration{0, ms(20)}, ms(40)},
 		{"only sound", nil, frames(50, 20, 2), nil, []time.Duration{0, ms(20)}, ms(40)},
+		{"it was quiet", nil, frames(50, 400, 2), nil, []time.Duration{0, ms(400)}, ms(420)},
 		{"only pictures", frames(50, 100, 2), nil, []time.Duration{0, ms(100)}, nil, ms(200)},
 	} {
 		f := develop(asked, asked.Add(-ms(100)), tt.video, tt.audio)
