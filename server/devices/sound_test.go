@@ -50,10 +50,26 @@ func loudestTone(pcm []int16) tone {
 		return tone{level: -120}
 	}
 	n := float64(len(samples))
-	// A tenth of a second tells frequencies apart that are 10 Hz apart; then all of it.
-	hz, _ := strongest(samples[:min(len(samples), rate/fold/10)], 100, 3000, 10)
+	// A tenth of a second tells frequencies apart that are 10 Hz apart; then all of it. It must
+	// not be the one in which the tone pauses.
+	hz, _ := strongest(loudest(samples, rate/fold/10), 100, 3000, 10)
 	hz, most := strongest(samples, hz-10, hz+10, 1)
 	return tone{hz: hz, share: min(1, 2*most/n/power), level: 10 * math.Log10(power/n/math.MaxInt16/math.MaxInt16)}
+}
+
+// loudest is the part of n samples that has the most power.
+func loudest(samples []float64, n int) (part []float64) {
+	most := -1.0
+	for chunk := range slices.Chunk(samples, min(n, len(samples))) {
+		power := 0.0
+		for _, s := range chunk {
+			power += s * s
+		}
+		if power > most {
+			part, most = chunk, power
+		}
+	}
+	return part
 }
 
 // fold is how many samples loudestTone makes one of: so few are enough for its frequencies.
