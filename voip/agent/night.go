@@ -96,6 +96,14 @@ func (a *Agent) keepNight(ctx context.Context) {
 	var before []CameraControl
 	var complaint string
 	dark := false
+	// A camera keeps its controls beyond the end of the house. If that was by night, those of
+	// the night are to be taken back, for which the camera has to be told what they are.
+	if s := a.Settings.Current(); !s.night(a.Now()) && len(s.NightCamera) > 0 {
+		before = s.camera(true)
+		if err := a.Devices.TuneCamera(ctx, before); err != nil {
+			a.Log.Warn("the camera cannot be told what was for the night", "error", err)
+		}
+	}
 	for {
 		changed, s := a.Settings.Changed(), a.Settings.Current()
 		night := s.night(a.Now())

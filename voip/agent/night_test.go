@@ -69,6 +69,19 @@ func TestNight(t *testing.T) {
 	}, "night_hours", "20:00-06:00", "night_camera", "gain=8", "day_camera", "ev=1")
 }
 
+// TestMorning: the house ended by night and starts by day; the camera has kept what it was
+// told for the night.
+func TestMorning(t *testing.T) {
+	equipped(t, func(h *house, s *senses, a *Agent) {
+		synctest.Wait()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if want := []string{"[{gain 8}]", "[]"}; !slices.Equal(s.tuned, want) {
+			t.Errorf("the camera was told %q, not %q", s.tuned, want)
+		}
+	}, "night_hours", "08:00-10:00", "night_camera", "gain=8")
+}
+
 func TestNightSettings(t *testing.T) {
 	for _, tt := range []struct{ name, value, want, fault string }{
 		{"night_camera", "gain=8,ev=-1.5 , tuning-file=imx219_noir.json", "gain=8, ev=-1.5, tuning-file=imx219_noir.json", ""},
