@@ -75,9 +75,12 @@ async function tear(seconds, back) {
     return Date.now() - mended;
 }
 
+/** Gives the phone another address. Its connections from the old one end, as a phone's system sees to: left to itself
+ * Chromium goes on waiting for the answer to its /sync. */
 async function moveTo(address, from) {
     ip("addr", "del", from, "dev", spaces.house);
     ip("addr", "add", address, "dev", spaces.house);
+    execFileSync("ip", ["netns", "exec", spaces.phone, "ss", "--kill", "--tcp", "src", from.split("/")[0]]);
 }
 
 async function torn() {
