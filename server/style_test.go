@@ -39,8 +39,11 @@ func walk(t *testing.T, visit func(path string)) {
 		if err != nil {
 			return err
 		}
-		if entry.IsDir() && slices.Contains(skipped, entry.Name()) {
-			return filepath.SkipDir
+		if slices.Contains(skipped, entry.Name()) {
+			if entry.IsDir() {
+				return filepath.SkipDir
+			}
+			return nil // .git is a file in a worktree
 		}
 		if entry.Type().IsRegular() {
 			name, err := filepath.Rel(root, path)
