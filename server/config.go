@@ -19,6 +19,7 @@ import (
 	"porchlight/server/mail"
 	"porchlight/server/matrix"
 	"porchlight/server/roomver"
+	"porchlight/server/web"
 	"porchlight/voip/gpio"
 )
 
@@ -42,6 +43,8 @@ type Config struct {
 	SharedSecret string
 	// RateLimitsOff answers however fast requests come.
 	RateLimitsOff bool
+	// Limits bounds what others take of the machine.
+	Limits Limits
 	// TrustProxy believes X-Forwarded-For; only behind a proxy that sets it.
 	TrustProxy bool
 	// AllowPrivateNetworks lets what the house fetches lie in private networks.
@@ -76,6 +79,26 @@ type Config struct {
 
 	// dataOnly opens the keepers without doors or devices.
 	dataOnly bool
+}
+
+// Limits bounds what others take of the machine, so that nothing they send brings a board with
+// 512 MB down. A field of 0 is its default.
+type Limits struct {
+	// RequestLimits is about connections, and what is in memory for requests.
+	RequestLimits
+}
+
+// check refuses what cannot be.
+func (l *Limits) check() error {
+	for name, n := range map[string]int64{
+		"connections": int64(l.Connections), "connections of one address": int64(l.PerAddress),
+		"bytes of request bodies": l.Bodies, "bytes of answers": l.Answers,
+	} {
+		if n < 0 {
+			return fmt.Errorf("the limit of %s cannot be %d", name, n)
+		}
+	}
+	return nil
 }
 
 // MediaConfig bounds the content repository.
@@ -134,6 +157,8 @@ type (
 	MailSecurity = mail.Security
 	Contact      = clientapi.Contact
 	Support      = clientapi.Support
+	// RequestLimits bounds connections and the memory of requests.
+	RequestLimits = web.Limits
 )
 
 // PeopleConfig is about accounts and those who have them.
@@ -252,6 +277,9 @@ func (c *Config) fill() error {
 		return err
 	}
 	if err := c.Push.check(); err != nil {
+		return err
+	}
+	if err := c.Limits.check(); err != nil {
 		return err
 	}
 	if at := c.Media.Elsewhere; at != "" {

@@ -337,7 +337,7 @@ func (s *Server) listenHTTPS(ctx context.Context) {
 			s.Config.Log.Error("HTTPS cannot be had at one address: secure pages, and with them microphones, do not work there", "address", addr, "error", err)
 			continue
 		}
-		s.secure = append(s.secure, tls.NewListener(l, s.network.secure))
+		s.secure = append(s.secure, tls.NewListener(s.connections.Listen(l), s.network.secure))
 	}
 }
 

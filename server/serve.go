@@ -4,12 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/http"
 	"slices"
 	"sync"
 	"time"
+
+	"porchlight/server/web"
 )
 
 const (
@@ -21,6 +22,10 @@ const (
 	idleTime = 2 * time.Minute
 	// maxHeader is the largest head of a request in bytes.
 	maxHeader = 16 << 10
+	// maxStreams is how many requests one HTTP/2 connection may have at once, streamBuffers
+	// and streamBuffer how many bytes of their bodies may wait to be read, in all and of one.
+	maxStreams                  = 64
+	streamBuffers, streamBuffer = 256 << 10, 128 << 10
 )
 
 // Run opens the doors and keeps everything running until ctx ends or a part fails; the
@@ -39,10 +44,13 @@ func (s *Server) Run(ctx context.Context) error {
 	told, tell := context.WithCancel(ctx)
 	defer tell()
 	here := newCallers()
-	web := &http.Server{
+	httpd := &http.Server{
 		ConnState: here.note,
 		Handler:   s.Handler, ReadHeaderTimeout: headerTime, IdleTimeout: idleTime, MaxHeaderBytes: maxHeader,
-		ErrorLog: slog.NewLogLogger(s.Config.Log.Handler(), slog.LevelDebug), // it tells of clients' mistakes
+		ErrorLog: web.ErrorLog(s.Config.Log),
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams: maxStreams, MaxReceiveBufferPerConnection: streamBuffers, MaxReceiveBufferPerStream: streamBuffer,
+		},
 	}
 	results := make(chan error)
 	started := 0
@@ -73,7 +81,7 @@ func (s *Server) Run(ctx context.Context) error {
 		doors.Add(1)
 		start("http "+l.Addr().String(), func() error {
 			defer doors.Done()
-			if err := web.Serve(l); !errors.Is(err, net.ErrClosed) {
+			if err := httpd.Serve(l); !errors.Is(err, net.ErrClosed) {
 				return err
 			}
 			return nil
@@ -89,10 +97,10 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	// From now on each answer ends its connection: what the first have to say lets long polls go,
 	// and who asks on at the same connection would find it cut a moment later.
-	web.SetKeepAlivesEnabled(false)
+	httpd.SetKeepAlivesEnabled(false)
 	tell()
 	inTime(&first, shutdownTime)
-	failed = errors.Join(failed, s.shut(ctx, web, here, &doors))
+	failed = errors.Join(failed, s.shut(ctx, httpd, here, &doors))
 	cancel()
 	for range started {
 		failed = errors.Join(failed, <-results)
@@ -102,16 +110,16 @@ func (s *Server) Run(ctx context.Context) error {
 
 // shut closes the doors: whoever comes from here on is refused, and not cut off in the middle;
 // who is here is answered, long polls at once.
-func (s *Server) shut(ctx context.Context, web *http.Server, here *callers, doors *sync.WaitGroup) error {
+func (s *Server) shut(ctx context.Context, httpd *http.Server, here *callers, doors *sync.WaitGroup) error {
 	failed := s.closeListeners()
 	doors.Wait()
 	s.stop()
 	late, stop := context.WithTimeout(ctx, shutdownTime)
 	defer stop()
 	here.drain(late)
-	if err := web.Shutdown(late); err != nil {
+	if err := httpd.Shutdown(late); err != nil {
 		s.Config.Log.Warn("some requests did not end in time", "error", err)
-		failed = errors.Join(failed, web.Close())
+		failed = errors.Join(failed, httpd.Close())
 	}
 	return failed
 }
@@ -152,7 +160,7 @@ func (s *Server) listen(ctx context.Context) error {
 		if err != nil {
 			return errors.Join(err, s.closeListeners())
 		}
-		s.listeners = append(s.listeners, l)
+		s.listeners = append(s.listeners, s.connections.Listen(l))
 	}
 	s.listenHTTPS(ctx)
 	return nil

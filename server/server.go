@@ -64,6 +64,7 @@ type Server struct {
 	listeners     []net.Listener // HTTP
 	secure        []net.Listener // HTTPS
 	control       net.Listener   // a Unix socket in the data folder
+	connections   *web.Connections
 	runners       []runner
 }
 
@@ -85,7 +86,10 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	if err := os.MkdirAll(c.Data, 0o700); err != nil {
 		return nil, err
 	}
-	s := &Server{Config: c, closing: make(chan struct{}), ready: make(chan struct{})}
+	s := &Server{
+		Config: c, closing: make(chan struct{}), ready: make(chan struct{}),
+		connections: web.NewConnections(c.Limits.RequestLimits, c.TrustProxy, c.Log, c.Now),
+	}
 	db, err := kv.Open(kv.Options{Path: c.dbFile(), Log: c.Log, Now: c.Now})
 	if err != nil {
 		return nil, err
@@ -217,6 +221,7 @@ func (s *Server) doors(ctx context.Context) error {
 	handler, err := web.New(web.Config{
 		DB: s.DB, Auth: keeper, Once: keeper, Assert: keeper.Assert, Exempt: keeper.Exempt, Log: c.Log, Now: c.Now,
 		Seen:          keeper.Seen,
+		Limits:        c.Limits.RequestLimits,
 		RateLimitsOff: c.RateLimitsOff, TrustProxy: c.TrustProxy, OnInternalError: c.OnInternalError,
 		Fallback: s.pages(page.Page),
 	}, append(append(api.Routes(), page.Routes()...), s.topics.Routes()...))

@@ -34,6 +34,7 @@ type serveCmd struct {
 	peopleFlags
 	networkFlags
 	pushFlags
+	limitFlags
 	boardFlags
 }
 
@@ -100,8 +101,8 @@ func (s *serveCmd) config() (server.Config, error) {
 		Registration: s.Registration, SharedSecret: s.SharedSecret,
 		RateLimitsOff: s.RateLimits == "off", TrustProxy: s.TrustProxy, AllowPrivateNetworks: s.Private,
 		Appservices: s.Appservices, EncryptionHint: s.Encryption, RoomVersion: s.RoomVersion, MaxUpload: s.MaxUpload, Media: s.mediaFlags.config(), People: people, Board: board,
-		Push: s.pushFlags.config(),
-		Log:  slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
+		Push: s.pushFlags.config(), Limits: s.limitFlags.config(),
+		Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
 	}, nil
 }
 

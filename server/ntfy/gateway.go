@@ -22,7 +22,7 @@ const (
 // Routes is the table of the push gateway's operations (spec: push gateway API).
 func (s *Server) Routes() []web.Route {
 	return []web.Route{
-		{Op: "notify", Method: http.MethodPost, Path: GatewayPath, Access: web.Anyone, MaxBody: maxNotify, Handler: web.Plain(s.notify)},
+		{Op: "notify", Method: http.MethodPost, Path: GatewayPath, Access: web.Anyone, RateLimited: true, MaxBody: maxNotify, Handler: web.Plain(s.notify)},
 		{Op: "porchlightGateway", Method: http.MethodGet, Path: GatewayPath, Access: web.Anyone, Handler: web.Plain(s.discover)},
 	}
 }

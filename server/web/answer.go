@@ -2,6 +2,7 @@ package web
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -11,6 +12,7 @@ import (
 	"maps"
 	"net/http"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -67,6 +69,40 @@ func encode(v any) ([]byte, error) {
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }
 
+// writePiece is how much of an answer is written before the client counts as having moved, in
+// bytes.
+const writePiece = 64 << 10
+
+// smallAnswer is the size in bytes up to which answers are not counted.
+const smallAnswer = 4 << 10
+
+// answerHold charges an answer to the budget of those under way; nil if it is small. What a
+// transaction has done is told to the client in any case.
+func (x *exchange) answerHold(size int) (*hold, error) {
+	if size <= smallAnswer {
+		return nil, nil
+	}
+	rc := http.NewResponseController(x.w.ResponseWriter)
+	h := x.server.answers.hold(x.client(), func() { _ = rc.SetWriteDeadline(longAgo) })
+	if x.op == nil || x.op.route.Handler.kind == writeKind {
+		h.force(int64(size))
+		return h, nil
+	}
+	return h, h.grow(x.call.Ctx, int64(size))
+}
+
+// writeAnswer writes the JSON that a handler made.
+func (x *exchange) writeAnswer() error {
+	h, err := x.answerHold(len(x.answer))
+	if err != nil {
+		return err
+	}
+	defer h.release()
+	x.sending = h
+	x.writeJSON(cmp.Or(x.call.Status, http.StatusOK), x.answer)
+	return nil
+}
+
 func (x *exchange) writeJSON(status int, body []byte) {
 	rc := http.NewResponseController(x.w.ResponseWriter)
 	if x.call.R.ContentLength != 0 {
@@ -87,7 +123,14 @@ func (x *exchange) writeJSON(status int, body []byte) {
 	patience := answerTimeout + time.Duration(len(body)/slowestClient)*time.Second
 	timed := rc.SetWriteDeadline(time.Now().Add(patience)) == nil // the network's clock
 	// An error here means that the client has gone; nobody is left to tell.
-	_, _ = x.w.Write(body)
+	for piece := range slices.Chunk(body, writePiece) {
+		n, err := x.w.Write(piece)
+		x.sending.progress(n)
+		if err != nil {
+			break
+		}
+	}
+	x.sending.settle() // from here on the deadline is the connection's again
 	if timed {
 		_ = rc.Flush()
 		_ = rc.SetWriteDeadline(time.Time{})

@@ -258,6 +258,40 @@ func (x *exchange) bodyReader() io.Reader {
 	return http.MaxBytesReader(x.w.ResponseWriter, x.call.R.Body, limit)
 }
 
+// firstRead is how much room a body of unknown length gets at first, in bytes.
+const firstRead = 4 << 10
+
+// longAgo, as a deadline, ends a read or a write at once.
+var longAgo = time.Unix(1, 0)
+
+// readAll reads a body, which is charged to the budget as it grows, so that what was
+// announced and has not come takes nothing from others.
+func (x *exchange) readAll(r io.Reader) ([]byte, error) {
+	announced := x.call.R.ContentLength
+	var body []byte
+	for {
+		if len(body) == cap(body) {
+			size := max(firstRead, 2*cap(body))
+			if announced >= int64(len(body)) {
+				size = min(size, int(announced)+1) // one more, to see the end
+			}
+			if err := x.body.grow(x.call.Ctx, int64(size-cap(body))); err != nil {
+				return nil, err
+			}
+			body = append(make([]byte, 0, size), body...)
+		}
+		n, err := r.Read(body[len(body):cap(body)])
+		x.body.progress(n)
+		body = body[:len(body)+n]
+		switch {
+		case err == io.EOF:
+			return body, nil
+		case err != nil:
+			return nil, err
+		}
+	}
+}
+
 // readBody reads a JSON object. An empty body counts as {}, since clients send it for
 // operations without parameters; but not where the body itself is the content.
 func (x *exchange) readBody() ([]byte, error) {
@@ -265,13 +299,19 @@ func (x *exchange) readBody() ([]byte, error) {
 	// The deadline is the network's, so it goes by the real clock. Where there is no
 	// connection to put it on, there is nobody to be slow either.
 	timed := rc.SetReadDeadline(time.Now().Add(bodyTimeout)) == nil
-	body, err := io.ReadAll(x.bodyReader())
+	x.body = x.server.bodies.hold(x.client(), func() { _ = rc.SetReadDeadline(longAgo) })
+	body, err := x.readAll(x.bodyReader())
+	x.body.settle()
 	if timed && err == nil {
 		_ = rc.SetReadDeadline(time.Time{}) // the handler may take its time
 	}
+	var refused *matrix.Error
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
+		return nil, err
+	case errors.As(err, &refused):
+		x.w.Header().Set("Connection", "close")
 		return nil, err
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		x.w.Header().Set("Connection", "close") // else net/http waits for the rest

@@ -1,7 +1,6 @@
 package web
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,6 +29,9 @@ type Config struct {
 
 	// MaxBody bounds the bodies of routes that set no bound; 0 is DefaultMaxBody.
 	MaxBody int64
+
+	// Limits bounds what is in memory for requests.
+	Limits Limits
 
 	// RateLimits replaces the default limit of a class.
 	RateLimits    map[Class]Limit
@@ -69,6 +71,9 @@ type Server struct {
 	now      func() time.Time
 	maxBody  int64
 	limits   *limiter // nil: off
+	bodies   *budget
+	answers  *budget
+	underway underway
 	proxy    bool
 	seen     func(who Requester, ip, agent string, now time.Time)
 	assert   func(kv.Reader, Requester, matrix.UserID, matrix.DeviceID) (Requester, error)
@@ -95,6 +100,10 @@ func New(cfg Config, routes []Route) (*Server, error) {
 	if s.maxBody == 0 {
 		s.maxBody = DefaultMaxBody
 	}
+	l := cfg.Limits.Filled()
+	s.bodies = newBudget(l.Bodies, l.BodiesPerClient, false)
+	s.answers = newBudget(l.Answers, l.AnswersPerClient, true)
+	s.underway = underway{most: l.PerAddress, by: map[string]int{}}
 	limits := effectiveLimits(cfg.RateLimits)
 	if !cfg.RateLimitsOff {
 		s.limits = newLimiter(limits)
@@ -176,6 +185,17 @@ type exchange struct {
 	token  string
 	call   Call
 	answer []byte // JSON
+	body   *hold  // what the body takes; nil: nothing
+	// sending is what the answer takes while it is written; nil: nothing.
+	sending *hold
+}
+
+// client is whom memory is charged to.
+func (x *exchange) client() string {
+	if x.call.User != "" {
+		return string(x.call.User)
+	}
+	return addressBlock(x.call.IP)
 }
 
 // ServeHTTP answers one request.
@@ -183,7 +203,15 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := &exchange{server: s, w: &response{ResponseWriter: w}}
 	x.call = Call{Ctx: r.Context(), Now: s.now(), IP: s.clientIP(r), Base: s.base(r), R: r, W: x.w}
 	defer x.logRequest()
+	defer func() { x.body.release() }()
 	ours := setHeaders(x.w.Header(), r.URL.Path)
+	block := requestBlock(x.call.IP)
+	if !s.underway.enter(block) {
+		x.w.Header().Set("Connection", "close") // the rest of the request is not wanted
+		x.fail(matrix.LimitExceeded(budgetPatience))
+		return
+	}
+	defer s.underway.leave(block)
 	if ours && r.Method == http.MethodOptions {
 		x.w.WriteHeader(http.StatusNoContent) // spec: client-server API, web browser clients
 		return
@@ -202,8 +230,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		x.fail(err)
 		return
 	}
+	x.body.release() // it has become an answer
 	if x.op.route.Handler.kind != streamKind {
-		x.writeJSON(cmp.Or(x.call.Status, http.StatusOK), x.answer)
+		if err := x.writeAnswer(); err != nil {
+			x.fail(err)
+		}
 	}
 }
 
@@ -251,11 +282,7 @@ func (x *exchange) admit(ctx context.Context) (answered bool, err error) {
 		}
 	}
 	if x.op.route.RateLimited && x.server.limits != nil && !x.unlimited() {
-		who := string(x.call.User)
-		if who == "" {
-			who = addressBlock(x.call.IP)
-		}
-		if wait := x.server.limits.take(x.op.route.Limit, who, x.call.Now); wait > 0 {
+		if wait := x.server.limits.take(x.op.route.Limit, x.client(), x.call.Now); wait > 0 {
 			return false, matrix.LimitExceeded(wait)
 		}
 	}

@@ -2,11 +2,17 @@ package bridge
 
 import (
 	"net"
+	"net/netip"
 	"sync"
 )
 
-// maxTCPConns is the most TCP connections at once, of all calls and of whoever else knocks.
-const maxTCPConns = 64
+const (
+	// maxTCPConns is the most TCP connections at once, of all calls and of whoever else knocks.
+	maxTCPConns = 64
+	// maxTCPPerAddress is the most of one address or IPv6 network of 64 bits, but for those of
+	// this machine.
+	maxTCPPerAddress = 16
+)
 
 // tcpListener knows the connections that it accepted, and closes them with itself. The
 // mux behind it waits for each that it was handed, but closes only those from which it has
@@ -14,27 +20,32 @@ const maxTCPConns = 64
 type tcpListener struct {
 	net.Listener
 
-	mu     sync.Mutex
-	open   map[*tcpConn]struct{}
-	closed bool
+	mu        sync.Mutex
+	open      map[*tcpConn]struct{}
+	byAddress map[netip.Prefix]int
+	closed    bool
 }
 
 func newTCPListener(l net.Listener) *tcpListener {
-	return &tcpListener{Listener: l, open: map[*tcpConn]struct{}{}}
+	return &tcpListener{Listener: l, open: map[*tcpConn]struct{}{}, byAddress: map[netip.Prefix]int{}}
 }
 
-// Accept is that of net.Listener. Connections beyond maxTCPConns are closed at once.
+// Accept is that of net.Listener. Connections beyond maxTCPConns and maxTCPPerAddress are
+// closed at once.
 func (l *tcpListener) Accept() (net.Conn, error) {
 	for {
 		conn, err := l.Listener.Accept()
 		if err != nil {
 			return nil, err
 		}
-		c := &tcpConn{Conn: conn, l: l}
+		c := &tcpConn{Conn: conn, l: l, block: addressBlock(conn.RemoteAddr())}
 		l.mu.Lock()
-		takes := !l.closed && len(l.open) < maxTCPConns
+		takes := !l.closed && len(l.open) < maxTCPConns && l.byAddress[c.block] < maxTCPPerAddress
 		if takes {
 			l.open[c] = struct{}{}
+			if c.block.IsValid() {
+				l.byAddress[c.block]++
+			}
 		}
 		l.mu.Unlock()
 		if takes {
@@ -63,12 +74,33 @@ func (l *tcpListener) Close() error {
 // tcpConn is forgotten by its listener when it is closed.
 type tcpConn struct {
 	net.Conn
-	l *tcpListener
+	l     *tcpListener
+	block netip.Prefix
 }
 
 func (c *tcpConn) Close() error {
 	c.l.mu.Lock()
+	if _, counted := c.l.open[c]; counted && c.block.IsValid() {
+		if c.l.byAddress[c.block]--; c.l.byAddress[c.block] == 0 {
+			delete(c.l.byAddress, c.block)
+		}
+	}
 	delete(c.l.open, c)
 	c.l.mu.Unlock()
 	return c.Conn.Close()
+}
+
+// addressBlock is what one client is taken to have: an IPv4 address or an IPv6 network of 64
+// bits. It is not valid, and not counted, for this machine's own connections.
+func addressBlock(remote net.Addr) netip.Prefix {
+	at, err := netip.ParseAddrPort(remote.String())
+	a := at.Addr().Unmap().WithZone("")
+	if err != nil || a.IsLoopback() {
+		return netip.Prefix{}
+	}
+	bits := 64
+	if a.Is4() {
+		bits = a.BitLen()
+	}
+	return netip.PrefixFrom(a, bits).Masked()
 }

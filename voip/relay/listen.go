@@ -13,7 +13,7 @@ import (
 
 const (
 	// maxTCP and maxTCPPerAddress bound the TCP connections, in all and of one client
-	// address.
+	// address or IPv6 network of 64 bits.
 	maxTCP           = 128
 	maxTCPPerAddress = 32
 	// frameTime is how long a frame may take that has begun, and the first one to begin.
@@ -37,7 +37,7 @@ type gates struct {
 
 	mu        sync.Mutex
 	conns     int
-	byAddress map[netip.Addr]int
+	byAddress map[netip.Prefix]int
 	work      sync.WaitGroup // connections
 }
 
@@ -50,14 +50,14 @@ func (g *gates) open() int {
 func (g *gates) wait() { g.work.Wait() }
 
 // enter says whether a client may have one more connection.
-func (g *gates) enter(client netip.Addr) bool {
+func (g *gates) enter(client netip.Prefix) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.conns >= maxTCP || g.byAddress[client] >= maxTCPPerAddress {
 		return false
 	}
 	if g.byAddress == nil {
-		g.byAddress = map[netip.Addr]int{}
+		g.byAddress = map[netip.Prefix]int{}
 	}
 	g.conns++
 	g.byAddress[client]++
@@ -65,7 +65,7 @@ func (g *gates) enter(client netip.Addr) bool {
 	return true
 }
 
-func (g *gates) leave(client netip.Addr) {
+func (g *gates) leave(client netip.Prefix) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.conns--
@@ -73,6 +73,17 @@ func (g *gates) leave(client netip.Addr) {
 		delete(g.byAddress, client)
 	}
 	g.work.Done()
+}
+
+// addressBlock is what one client is taken to have: an IPv4 address or an IPv6 network of 64
+// bits.
+func addressBlock(a netip.Addr) netip.Prefix {
+	a = a.Unmap().WithZone("")
+	bits := 64
+	if a.Is4() {
+		bits = a.BitLen()
+	}
+	return netip.PrefixFrom(a, bits).Masked()
 }
 
 // listener accepts bounded connections.
@@ -92,7 +103,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		client := tcp.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap()
+		client := addressBlock(tcp.RemoteAddr().(*net.TCPAddr).AddrPort().Addr())
 		if !l.gates.enter(client) {
 			_ = tcp.Close() // refused: there is nothing to lose
 			continue
@@ -132,7 +143,7 @@ func (l *listener) closeConnections() {
 type conn struct {
 	*net.TCPConn
 	listener *listener
-	client   netip.Addr
+	client   netip.Prefix
 	patience time.Duration // until the next frame begins
 	closing  sync.Once
 }
