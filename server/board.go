@@ -8,7 +8,6 @@ import (
 	"porchlight/kv"
 	"porchlight/server/accounts"
 	"porchlight/server/matrix"
-	"porchlight/server/rooms"
 	"porchlight/server/setup"
 	"porchlight/voip/agent"
 	"porchlight/voip/bridge"
@@ -16,7 +15,7 @@ import (
 	"porchlight/voip/gpio"
 )
 
-// boardRoom is the direct room of the owner and the board.
+// boardRoom is the direct room of the owner and the board, which boardRoomOf records, too.
 var boardRoom = setup.NewSetting("board_room", matrix.RoomID(""))
 
 // board is the parts of the board's own user.
@@ -138,27 +137,12 @@ func (s *Server) ensureBoardUser(ctx context.Context) error {
 
 // ensureBoardRoom gives the owner a direct room with the board, once.
 func (s *Server) ensureBoardRoom(tx *kv.WriteTx) error {
-	owner, user := s.Setup.Owner(tx), s.BoardUser()
-	if s.Config.Board.Off || owner == "" || setup.Get(s.Setup, tx, boardRoom) != "" {
+	owner := s.Setup.Owner(tx)
+	if s.Config.Board.Off || owner == "" || s.ownRoom(tx, owner) != "" {
 		return nil
 	}
-	room, err := s.Rooms.Create(tx, rooms.CreateArgs{
-		Creator: user, Preset: "trusted_private_chat", Invite: []matrix.UserID{owner}, IsDirect: true,
-	})
-	if err != nil {
-		return err
-	}
-	_, err = s.Rooms.SetMembership(tx, rooms.MemberArgs{Room: room, Sender: owner, Target: owner, Membership: "join"})
-	if err != nil {
-		return err
-	}
-	if err := s.markDirect(tx, owner, user, room); err != nil {
-		return err
-	}
-	if err := s.markDirect(tx, user, owner, room); err != nil {
-		return err
-	}
-	return setup.Set(s.Setup, tx, boardRoom, room)
+	_, err := s.makeRoom(tx, owner)
+	return err
 }
 
 // markDirect notes in the account data of one user that the room is direct with another

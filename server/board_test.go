@@ -17,6 +17,7 @@ import (
 	"porchlight/kv/kvtest"
 	"porchlight/server"
 	"porchlight/server/matrix"
+	houserooms "porchlight/server/rooms"
 	"porchlight/server/servertest"
 )
 
@@ -249,5 +250,54 @@ func TestCrashHangsUp(t *testing.T) {
 				t.Errorf("hung up %d times; calls that go on: %+v", n, s.BoardStatus())
 			}
 		})
+	}
+}
+
+// TestStrangersRoomsAreNotUsed: a user who may not call the board prepares rooms with it and
+// with those whom it rings, in the two ways that once worked, and learns nothing from them.
+func TestStrangersRoomsAreNotUsed(t *testing.T) {
+	s := boardHouse(t)
+	owner, bob, mallory := s.User("owner"), s.User("bob"), s.User("mallory")
+	kvtest.Update(t, s.DB, func(tx *kv.WriteTx) error { return s.MakeOwner(tx, owner.ID) })
+	var control struct {
+		Rooms []string `json:"joined_rooms"`
+	}
+	owner.Must("GET", "v3/joined_rooms", "", &control)
+	var rooms []string
+	for i := range 8 {
+		var made struct {
+			Room string `json:"room_id"`
+		}
+		victim := []*servertest.User{owner, bob}[i%2]
+		mallory.Must("POST", "v3/createRoom", `{"preset":"public_chat","name":"Porch","invite":["`+string(s.BoardUser())+`"],
+			"initial_state":[{"type":"m.room.history_visibility","state_key":"","content":{"history_visibility":"world_readable"}}]}`, &made)
+		kvtest.Update(t, s.DB, func(tx *kv.WriteTx) error { // as a former release has left it: the board is in
+			_, err := s.Rooms.SetMembership(tx, houserooms.MemberArgs{Room: matrix.RoomID(made.Room), Sender: s.BoardUser(), Target: s.BoardUser(), Membership: "join"})
+			return err
+		})
+		mallory.Must("POST", "v3/rooms/"+made.Room+"/invite", `{"user_id":"`+string(victim.ID)+`"}`, nil)
+		mallory.Must("POST", "v3/rooms/"+made.Room+"/leave", `{}`, nil)
+		if i >= 4 {
+			victim.Must("POST", "v3/join/"+made.Room, `{}`, nil)
+		}
+		rooms = append(rooms, made.Room)
+	}
+	if _, err := s.Do(t.Context(), server.Order{Do: "ring", People: []string{"owner", "bob"}, Life: 5 * time.Second}); err != nil {
+		t.Fatal(err)
+	}
+	owner.Must("PUT", "v3/rooms/"+rooms[6]+"/send/m.room.message/1", `{"msgtype":"m.text","body":"snapshot"}`, nil)
+	seen := strings.Join(timeline(t, s, owner.Token, "nobody answered"), "\n")
+	if !strings.Contains(seen, "This is what I see") {
+		seen += strings.Join(timeline(t, s, owner.Token, "This is what I see"), "\n")
+	}
+	for _, room := range rooms {
+		r := s.Ask(t.Context(), mallory.Token, "GET", "/_matrix/client/v3/rooms/"+room+"/messages?dir=b&limit=100", http.NoBody)
+		if r.Status != http.StatusOK || strings.Contains(string(r.Body), "mxc://") || strings.Contains(string(r.Body), "m.call.") {
+			t.Errorf("in a prepared room: %d %s", r.Status, r.Body)
+		}
+	}
+	r := s.Ask(t.Context(), owner.Token, "GET", "/_matrix/client/v3/rooms/"+control.Rooms[0]+"/messages?dir=b&limit=100", http.NoBody)
+	if !strings.Contains(string(r.Body), "mxc://") || !strings.Contains(string(r.Body), "m.call.invite") {
+		t.Errorf("in the control room: %s", r.Body)
 	}
 }

@@ -13,7 +13,6 @@ import (
 	"porchlight/server/changes"
 	"porchlight/server/matrix"
 	"porchlight/server/rooms"
-	"porchlight/server/setup"
 	"porchlight/voip/agent"
 	"porchlight/voip/call"
 )
@@ -153,66 +152,13 @@ func (h *boardHouse) Owner(ctx context.Context) (owner matrix.UserID, err error)
 // ControlRoom implements agent.House.
 func (h *boardHouse) ControlRoom(ctx context.Context) (room matrix.RoomID, err error) {
 	err = h.s.DB.View(ctx, func(tx *kv.ReadTx) error {
-		room = setup.Get(h.s.Setup, tx, boardRoom)
+		room = h.s.ownRoom(tx, h.s.Setup.Owner(tx))
 		if h.s.Rooms.Membership(tx, room, h.s.BoardUser()) != "join" {
 			room = ""
 		}
 		return nil
 	})
 	return room, err
-}
-
-// DirectRoom implements agent.House. A person who is not in a room with the board alone is
-// invited into a new one.
-func (h *boardHouse) DirectRoom(ctx context.Context, user matrix.UserID) (room matrix.RoomID, err error) {
-	err = h.s.DB.View(ctx, func(tx *kv.ReadTx) error {
-		room = h.directRoom(tx, user)
-		return nil
-	})
-	if err != nil || room != "" {
-		return room, err
-	}
-	self := h.s.BoardUser()
-	err = h.s.DB.Update(ctx, func(tx *kv.WriteTx) error {
-		if row, ok := h.s.Accounts.User(tx, user); !ok || row.Deactivated {
-			return matrix.NotFound(string(user) + " has no account here")
-		}
-		room, err = h.s.Rooms.Create(tx, rooms.CreateArgs{
-			Creator: self, Preset: "trusted_private_chat", Invite: []matrix.UserID{user}, IsDirect: true,
-		})
-		if err != nil {
-			return err
-		}
-		return h.s.markDirect(tx, self, user, room)
-	})
-	return room, err
-}
-
-// directRoom is a room that has nobody in it but the board and the user: one that the user
-// joined before one to which the user is only invited.
-func (h *boardHouse) directRoom(r kv.Reader, user matrix.UserID) (best matrix.RoomID) {
-	self := h.s.BoardUser()
-	for room, m := range h.s.Rooms.Memberships(r, self) {
-		theirs := h.s.Rooms.Membership(r, room, user)
-		if m.State != "join" || theirs != "join" && theirs != "invite" {
-			continue
-		}
-		alone := true
-		for other, state := range h.s.Rooms.Members(r, room) {
-			if other != self && other != user && (state == "join" || state == "invite") {
-				alone = false
-				break
-			}
-		}
-		switch {
-		case !alone:
-		case theirs == "join":
-			return room
-		case best == "":
-			best = room
-		}
-	}
-	return best
 }
 
 // Upload implements agent.House.

@@ -356,6 +356,12 @@ func (h *distantHouse) DirectRoom(ctx context.Context, user matrix.UserID) (matr
 	return made.Room, err
 }
 
+func (h *distantHouse) Audience(ctx context.Context, room matrix.RoomID) ([]matrix.UserID, bool, error) {
+	users, err := h.Joined(ctx, room)
+	users = slices.DeleteFunc(users, func(u matrix.UserID) bool { return u != firstUser })
+	return users, false, err
+}
+
 func (h *distantHouse) Upload(context.Context, string, string, []byte) (string, error) {
 	return "", errors.New("this board sends no pictures")
 }

@@ -68,7 +68,7 @@ type Agent struct {
 	ringing *ring // nil: the board rings nobody
 	rangAt  time.Time
 	door    doorGuard
-	asked   map[askedKey]time.Time      // who has to confirm that the door is opened, and until when
+	asked   map[matrix.UserID]time.Time // who has to confirm that the door is opened, and until when
 	faults  map[string]*fault           // senses that have failed, by name
 	filming bool                        // the clip of an alert is being made
 	playing *lullaby                    // nil: nothing
@@ -116,7 +116,7 @@ func New(c Config) *Agent {
 	}
 	return &Agent{
 		Config: c, reports: make(chan report, maxReports), jobs: make(chan func(context.Context), maxJobs),
-		calls: map[callKey]*activeCall{}, live: map[callKey]Session{}, asked: map[askedKey]time.Time{}, faults: map[string]*fault{}, sounds: map[matrix.RoomID]sound{}, listens: map[matrix.UserID]time.Time{},
+		calls: map[callKey]*activeCall{}, live: map[callKey]Session{}, asked: map[matrix.UserID]time.Time{}, faults: map[string]*fault{}, sounds: map[matrix.RoomID]sound{}, listens: map[matrix.UserID]time.Time{},
 	}
 }
 

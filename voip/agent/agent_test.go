@@ -42,12 +42,17 @@ type house struct {
 	full    error // Upload's
 	events  map[matrix.EventID]Event
 	deleted []string
+	open    map[matrix.RoomID]bool            // others can read it
+	invited map[matrix.RoomID][]matrix.UserID // besides those joined
+	own     map[matrix.UserID]matrix.RoomID   // DirectRoom's, where it is not by the name
 }
 
 func newHouse() *house {
 	return &house{
 		news:    make(chan struct{}),
 		joined:  map[matrix.RoomID][]matrix.UserID{room: {porch, alice}},
+		open:    map[matrix.RoomID]bool{},
+		invited: map[matrix.RoomID][]matrix.UserID{},
 		allowed: map[matrix.UserID]bool{alice: true},
 	}
 }
@@ -106,10 +111,22 @@ func (h *house) Owner(context.Context) (matrix.UserID, error) { return alice, ni
 func (h *house) ControlRoom(context.Context) (matrix.RoomID, error) { return room, nil }
 
 func (h *house) DirectRoom(_ context.Context, user matrix.UserID) (matrix.RoomID, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if own := h.own[user]; own != "" {
+		return own, h.noDoor
+	}
 	if user == alice {
 		return room, h.noDoor
 	}
 	return matrix.RoomID("!" + user.Localpart()), h.noDoor
+}
+
+func (h *house) Audience(_ context.Context, in matrix.RoomID) ([]matrix.UserID, bool, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	people := slices.Concat(h.joined[in], h.invited[in])
+	return slices.DeleteFunc(people, func(u matrix.UserID) bool { return u == porch }), h.open[in], nil
 }
 
 func (h *house) Upload(_ context.Context, contentType, _ string, data []byte) (string, error) {
@@ -452,15 +469,24 @@ func TestThePeerLeaves(t *testing.T) {
 	})
 }
 
-func TestInvitationsAreAccepted(t *testing.T) {
-	board(t, nil, func(h *house, _ *media, _ *Agent) {
+// TestInvitations: the board accepts those of people who may call or command it, and leaves
+// others alone, however many there are.
+func TestInvitations(t *testing.T) {
+	board(t, with(t, "commands", string(carol)), func(h *house, _ *media, _ *Agent) {
 		key := string(porch)
-		e := event(bob, "m.room.member", `{"membership":"invite"}`)
-		e.StateKey, e.Room = &key, "!new"
-		h.put(e)
+		var events []Event
+		for i, by := range append(slices.Repeat([]matrix.UserID{bob}, 1000), alice, carol) {
+			e := event(by, "m.room.member", `{"membership":"invite"}`)
+			e.StateKey, e.Room = &key, matrix.RoomID(fmt.Sprintf("!new%d", i))
+			events = append(events, e)
+		}
+		h.put(events...)
 		synctest.Wait()
-		if len(h.joins) != 1 || h.joins[0] != "!new" {
+		if want := []matrix.RoomID{"!new1000", "!new1001"}; !slices.Equal(h.joins, want) {
 			t.Errorf("joined %v", h.joins)
+		}
+		if got := h.words(); len(got) != 0 {
+			t.Errorf("the board said %q", got)
 		}
 	})
 }

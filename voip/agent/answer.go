@@ -90,23 +90,12 @@ func (a *Agent) announce(ctx context.Context, c *activeCall) {
 	case !c.rule.Audio:
 		what = "watching"
 	}
-	a.note(ctx, c.key.room, fmt.Sprintf("%s is %s.", c.state.Peer(), what))
+	text, r := fmt.Sprintf("%s is %s.", c.state.Peer(), what), a.inCall(c)
+	if !a.note(ctx, "", text) {
+		a.reply(ctx, r, text)
+	}
 	if c.deaf {
-		a.say(ctx, c.key.room, "What you say is not played here.")
-	}
-}
-
-// note says something in the control room, or where there is none in another room.
-func (a *Agent) note(ctx context.Context, otherwise matrix.RoomID, text string) {
-	room, err := a.House.ControlRoom(ctx)
-	if err != nil {
-		a.Log.Error("the control room cannot be found", "error", err)
-	}
-	if room == "" {
-		room = otherwise
-	}
-	if room != "" {
-		a.say(ctx, room, text)
+		a.reply(ctx, r, "What you say is not played here.")
 	}
 }
 

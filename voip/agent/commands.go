@@ -19,19 +19,19 @@ const listenTime = 10 * time.Minute
 type command struct {
 	word string
 	help string
-	do   func(a *Agent, ctx context.Context, e Event, rest string)
+	do   func(a *Agent, ctx context.Context, r *request, rest string)
 }
 
 // commands is the table of all commands.
 func commands() []command {
 	return []command{
-		{"status", "I tell how I am", func(a *Agent, ctx context.Context, e Event, _ string) { a.say(ctx, e.Room, a.statusText()) }},
+		{"status", "I tell how I am", func(a *Agent, ctx context.Context, r *request, _ string) { a.reply(ctx, r, a.statusText()) }},
 		{"snapshot", "I send a picture", (*Agent).commandSnapshot},
 		{"clip", "I send a short film; \"clip 20s\" says how long", (*Agent).commandClip},
 		{"night", "the camera sees by night: \"night on\", \"night off\", or \"night auto\" as the owner has set the hours", (*Agent).commandNight},
 		{"listen", "I answer your next call at once, with sound only, and do not play what you say", (*Agent).commandListen},
 		{"lullaby", "I play a song or noise: \"lullaby\", \"lullaby moon for 30m\", \"lullaby rain loop\"; also \"lullaby stop\", \"list\", \"volume 40\", \"add moon\" behind a sound file, \"remove moon\"", (*Agent).commandLullaby},
-		{"hang up", "I end our call", func(a *Agent, ctx context.Context, e Event, _ string) { a.say(ctx, e.Room, a.hangUpIn(ctx, e.Room)) }},
+		{"hang up", "I end our call", func(a *Agent, ctx context.Context, r *request, _ string) { a.reply(ctx, r, a.hangUpIn(ctx, r.Room)) }},
 		{"quiet", "with a time such as \"quiet 2h\": I neither ring nor answer by myself; \"quiet off\" ends it", (*Agent).commandQuiet},
 		{"open", "I open the door, if there is one", (*Agent).commandOpen},
 		{"yes", "I do what I asked about", (*Agent).commandYes},
@@ -55,8 +55,9 @@ func (a *Agent) message(ctx context.Context, e Event) {
 	if err != nil || len(joined) != 2 {
 		return
 	}
+	r := &request{Event: e}
 	if m.isSound() {
-		a.heard(ctx, e, m.sound)
+		a.heard(ctx, r, m.sound)
 	}
 	if m.Type != "m.text" {
 		return
@@ -64,11 +65,11 @@ func (a *Agent) message(ctx context.Context, e Event) {
 	text := strings.ToLower(strings.Join(strings.Fields(withoutQuote(e.Content, m.Body)), " "))
 	for _, c := range commands() {
 		if rest, ok := strings.CutPrefix(text, c.word); ok && (rest == "" || rest[0] == ' ') {
-			c.do(a, ctx, e, strings.TrimSpace(rest))
+			c.do(a, ctx, r, strings.TrimSpace(rest))
 			return
 		}
 	}
-	a.say(ctx, e.Room, "I did not understand that. Write \"help\" to see what I can do, or call me.")
+	a.reply(ctx, r, "I did not understand that. Write \"help\" to see what I can do, or call me.")
 }
 
 // withoutQuote takes off what older clients quote of the message that they reply to.
@@ -88,74 +89,76 @@ func (a *Agent) mayCommand(ctx context.Context, user matrix.UserID) bool {
 	return a.mayCall(ctx, user)
 }
 
-func (a *Agent) commandHelp(ctx context.Context, e Event, _ string) {
+func (a *Agent) commandHelp(ctx context.Context, r *request, _ string) {
 	var b strings.Builder
 	b.WriteString("I am the board by the door. Call me to see and hear what I see and hear, or write to me:")
 	for _, c := range commands() {
 		fmt.Fprintf(&b, "\n%s: %s.", c.word, c.help)
 	}
-	a.say(ctx, e.Room, b.String())
+	a.reply(ctx, r, b.String())
 }
 
-func (a *Agent) commandSnapshot(ctx context.Context, e Event, _ string) {
+func (a *Agent) commandSnapshot(ctx context.Context, r *request, _ string) {
 	a.aside(ctx, func(ctx context.Context) func(context.Context) {
 		p, err := a.snapshot(ctx)
 		return func(ctx context.Context) {
 			if err != nil {
 				a.Log.Warn("no picture could be taken", "error", err)
-				a.say(ctx, e.Room, "I could not take a picture: "+sentence(err)+".")
+				a.reply(ctx, r, "I could not take a picture: "+sentence(err)+".")
 				return
 			}
-			a.post(ctx, e.Room, *p, "This is what I see at "+a.Now().Format("15:04:05")+".")
+			if room, ok := a.answerRoom(ctx, r); ok {
+				a.post(ctx, room, *p, "This is what I see at "+a.Now().Format("15:04:05")+".")
+			}
 		}
 	})
 }
 
 // commandListen has the sender's next call answered with sound only.
-func (a *Agent) commandListen(ctx context.Context, e Event, _ string) {
+func (a *Agent) commandListen(ctx context.Context, r *request, _ string) {
 	settings := a.Settings.Current()
 	switch {
-	case settings.answers(e.Sender).Never:
-		a.say(ctx, e.Room, "I do not answer your calls by myself: the owner of the house decides that.")
+	case settings.answers(r.Sender).Never:
+		a.reply(ctx, r, "I do not answer your calls by myself: the owner of the house decides that.")
 	case settings.quiet(a.Now()):
-		a.say(ctx, e.Room, "It is a quiet time, in which I answer nobody by myself. \"quiet off\" or the owner's settings end it.")
+		a.reply(ctx, r, "It is a quiet time, in which I answer nobody by myself. \"quiet off\" or the owner's settings end it.")
 	default:
-		a.listens[e.Sender] = a.Now().Add(listenTime)
+		a.listens[r.Sender] = a.Now().Add(listenTime)
 		text := "Call me by voice within 10 minutes: I answer at once with sound only, and what you say is not played here."
 		if settings.PrivacyTone {
 			text += " The privacy tone is heard here first."
 		}
-		a.say(ctx, e.Room, text)
+		a.reply(ctx, r, text)
 	}
 }
 
 // commandQuiet makes a quiet time from now on, or ends it.
-func (a *Agent) commandQuiet(ctx context.Context, e Event, rest string) {
+func (a *Agent) commandQuiet(ctx context.Context, r *request, rest string) {
 	if rest == "off" {
 		if err := a.Settings.Unset(ctx, "quiet_until"); err != nil {
-			a.fail(ctx, e.Room, err)
+			a.fail(ctx, r, err)
 			return
 		}
-		a.say(ctx, e.Room, "The quiet time is over.")
+		a.reply(ctx, r, "The quiet time is over.")
 		return
 	}
 	d, err := time.ParseDuration(strings.ReplaceAll(rest, " ", ""))
 	if err != nil || d <= 0 || d > maxQuiet {
-		a.say(ctx, e.Room, "Write for how long, up to a week: \"quiet 2h\" or \"quiet 30m\". \"quiet off\" ends it.")
+		a.reply(ctx, r, "Write for how long, up to a week: \"quiet 2h\" or \"quiet 30m\". \"quiet off\" ends it.")
 		return
 	}
 	until := a.Now().Add(d)
 	if err := a.Settings.Set(ctx, "quiet_until", until.Format(time.RFC3339), ""); err != nil {
-		a.fail(ctx, e.Room, err)
+		a.fail(ctx, r, err)
 		return
 	}
-	a.say(ctx, e.Room, "I am quiet until "+until.Format("Monday 15:04")+": I neither ring nor answer by myself.")
+	a.reply(ctx, r, "I am quiet until "+until.Format("Monday 15:04")+": I neither ring nor answer by myself.")
 }
 
 // fail says what went wrong with a command.
-func (a *Agent) fail(ctx context.Context, room matrix.RoomID, err error) {
-	a.Log.Error("a command failed", "room", room, "error", err)
-	a.say(ctx, room, "That did not work: "+sentence(err)+".")
+func (a *Agent) fail(ctx context.Context, r *request, err error) {
+	a.Log.Error("a command failed", "room", r.Room, "error", err)
+	a.reply(ctx, r, "That did not work: "+sentence(err)+".")
 }
 
 // hangUpIn ends the calls of a room and says so.
@@ -168,15 +171,4 @@ func (a *Agent) hangUpIn(ctx context.Context, room matrix.RoomID) string {
 		}
 	}
 	return text
-}
-
-// say writes a plain sentence.
-func (a *Agent) say(ctx context.Context, room matrix.RoomID, text string) {
-	content, err := json.Marshal(map[string]string{"msgtype": "m.notice", "body": text})
-	if err == nil {
-		err = a.House.Send(ctx, room, "m.room.message", content)
-	}
-	if err != nil {
-		a.Log.Error("the board could not answer", "room", room, "error", err)
-	}
 }

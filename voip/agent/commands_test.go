@@ -442,7 +442,7 @@ func TestSettingEvents(t *testing.T) {
 		{"a secret", set("door_code", `{"value":"2468"}`), "a room remembers"},
 		{"tone without words", set("privacy_tone", `{"value":"off"}`), ToneWords},
 		{"tone with words", set("privacy_tone", `{"value":"off","confirm":"`+ToneWords+`"}`), `privacy_tone is "off" now.`},
-		{"another room", elsewhere, ""},
+		{"another room", elsewhere, "Settings are made in this room."},
 		{"another person", stranger, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -21,19 +21,29 @@ type SettingContent struct {
 	Confirm string `json:"confirm,omitempty"`
 }
 
-// settingEvent takes a setting from the control room, and says there what came of it.
-// Whoever may not make settings, and other rooms, get no answer.
+// settingEvent takes a setting from the control room, and says what came of it. Whoever may
+// not make settings gets no answer.
 func (a *Agent) settingEvent(ctx context.Context, e Event) {
-	room, err := a.House.ControlRoom(ctx)
-	if err != nil || room == "" || e.Room != room {
+	owner, err := a.House.Owner(ctx)
+	if err != nil || owner == "" {
 		return
 	}
-	owner, err := a.House.Owner(ctx)
-	if err != nil || owner == "" || e.Sender != owner {
-		a.Log.Warn("somebody who does not own the house tried to make a setting of the board", "sender", e.Sender)
+	room, err := a.House.ControlRoom(ctx)
+	if err != nil || room == "" {
+		return
+	}
+	if e.Sender != owner {
+		if e.Room == room {
+			a.Log.Warn("somebody who does not own the house tried to make a setting of the board", "sender", e.Sender)
+		}
 		return
 	}
 	name := *e.StateKey
+	if e.Room != room {
+		a.tell(ctx, owner, fmt.Sprintf("Settings are made in this room. I did not take %q from the other one.", name))
+		return
+	}
+	r := &request{Event: e, may: func(context.Context, matrix.UserID) bool { return false }} // the owner only
 	var c SettingContent
 	switch err = json.Unmarshal(e.Content, &c); {
 	case err != nil:
@@ -46,15 +56,15 @@ func (a *Agent) settingEvent(ctx context.Context, e Event) {
 		err = a.Settings.Set(ctx, name, *c.Value, c.Confirm)
 	}
 	if err != nil {
-		a.say(ctx, room, "The setting was not taken: "+sentence(err)+".")
+		a.reply(ctx, r, "The setting was not taken: "+sentence(err)+".")
 		return
 	}
 	set, err := a.Settings.Get(name)
 	if err != nil {
-		a.fail(ctx, room, err)
+		a.fail(ctx, r, err)
 		return
 	}
-	a.say(ctx, room, fmt.Sprintf("%s is \"%s\" now.", name, set.Value))
+	a.reply(ctx, r, fmt.Sprintf("%s is \"%s\" now.", name, set.Value))
 }
 
 // sentence is an error for a person: its message alone where it is one of the standard's.

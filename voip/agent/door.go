@@ -20,12 +20,6 @@ const (
 	wrongCodeTime = 15 * time.Minute
 )
 
-// askedKey is a person who was asked something in a room.
-type askedKey struct {
-	room matrix.RoomID
-	user matrix.UserID
-}
-
 // doorGuard limits how often the door is opened, and how often a code can be guessed.
 type doorGuard struct {
 	opened time.Time
@@ -60,50 +54,49 @@ func (a *Agent) opens(ctx context.Context, user matrix.UserID) bool {
 }
 
 // commandOpen opens the door, or asks first.
-func (a *Agent) commandOpen(ctx context.Context, e Event, rest string) {
+func (a *Agent) commandOpen(ctx context.Context, r *request, rest string) {
+	r.may = a.opens
 	switch {
 	case a.Door == nil:
-		a.say(ctx, e.Room, "There is no door that I could open.")
-	case !a.opens(ctx, e.Sender):
-		a.Log.Warn("somebody who may not open the door asked for it", "sender", e.Sender)
-		a.say(ctx, e.Room, "You may not open the door. The owner of the house decides who may.")
+		a.reply(ctx, r, "There is no door that I could open.")
+	case !a.opens(ctx, r.Sender):
+		a.Log.Warn("somebody who may not open the door asked for it", "sender", r.Sender)
+		a.reply(ctx, r, "You may not open the door. The owner of the house decides who may.")
 	case rest != "":
-		a.say(ctx, e.Room, "Write just \"open\".")
+		a.reply(ctx, r, "Write just \"open\".")
 	case a.Settings.Current().DoorConfirm:
-		a.asked[askedKey{e.Room, e.Sender}] = a.Now().Add(confirmTime)
-		a.say(ctx, e.Room, "Shall I open the door? Write \"yes\" within 30 seconds.")
+		a.asked[r.Sender] = a.Now().Add(confirmTime)
+		a.reply(ctx, r, "Shall I open the door? Write \"yes\" within 30 seconds.")
 	default:
-		a.openDoor(ctx, e.Room, e.Sender, "by a message")
+		a.openDoor(ctx, r, "by a message")
 	}
 }
 
 // commandYes confirms what the board asked about. An old question is forgotten.
-func (a *Agent) commandYes(ctx context.Context, e Event, _ string) {
-	key := askedKey{e.Room, e.Sender}
-	until, ok := a.asked[key]
-	delete(a.asked, key)
-	if !ok || a.Now().After(until) || a.Now().Add(-e.Age).After(until) || !a.opens(ctx, e.Sender) {
-		a.say(ctx, e.Room, "I did not ask anything, or it is too long ago.")
+func (a *Agent) commandYes(ctx context.Context, r *request, _ string) {
+	r.may = a.opens
+	until, ok := a.asked[r.Sender]
+	delete(a.asked, r.Sender)
+	if !ok || a.Now().After(until) || a.Now().Add(-r.Age).After(until) || !a.opens(ctx, r.Sender) {
+		a.reply(ctx, r, "I did not ask anything, or it is too long ago.")
 		return
 	}
-	a.openDoor(ctx, e.Room, e.Sender, "by a message")
+	a.openDoor(ctx, r, "by a message")
 }
 
 // openDoor opens the door, and writes into the control room who did it.
-func (a *Agent) openDoor(ctx context.Context, room matrix.RoomID, who matrix.UserID, how string) {
+func (a *Agent) openDoor(ctx context.Context, r *request, how string) {
 	if !a.door.mayOpen(a.Now()) {
-		a.say(ctx, room, "The door was opened a moment ago.")
+		a.reply(ctx, r, "The door was opened a moment ago.")
 		return
 	}
 	pulse := a.Settings.Current().DoorPulse
-	a.Log.Info("the door is opened", "by", who, "how", how)
-	a.say(ctx, room, "I open the door.")
-	if control, err := a.House.ControlRoom(ctx); err == nil && control != "" && control != room {
-		a.say(ctx, control, string(who)+" opened the door "+how+".")
-	}
+	a.Log.Info("the door is opened", "by", r.Sender, "how", how)
+	a.reply(ctx, r, "I open the door.")
+	a.note(ctx, r.Room, string(r.Sender)+" opened the door "+how+".")
 	a.aside(ctx, func(ctx context.Context) func(context.Context) {
 		if err := a.Door.OpenDoor(ctx, pulse); err != nil {
-			return func(ctx context.Context) { a.fail(ctx, room, err) }
+			return func(ctx context.Context) { a.fail(ctx, r, err) }
 		}
 		return nil
 	})
@@ -134,9 +127,9 @@ func (a *Agent) dialled(ctx context.Context, c *activeCall, digit rune) {
 		a.door.wrong = append(a.door.wrong, a.Now())
 		a.Log.Warn("a wrong code was dialled", "peer", peer)
 		if !a.door.mayGuess(a.Now()) {
-			a.note(ctx, c.key.room, "Too many wrong codes for the door were dialled, the last by "+string(peer)+". For a while I take none.")
+			a.note(ctx, "", "Too many wrong codes for the door were dialled, the last by "+string(peer)+". For a while I take none.")
 		}
 		return
 	}
-	a.openDoor(ctx, c.key.room, peer, "by its code in a call")
+	a.openDoor(ctx, a.inCall(c), "by its code in a call")
 }

@@ -55,36 +55,36 @@ func (a *Agent) thumbnail(ctx context.Context) *posted {
 
 // commandClip records a clip, which whoever is near the board hears. The owner is told if
 // somebody else asked for it.
-func (a *Agent) commandClip(ctx context.Context, e Event, rest string) {
+func (a *Agent) commandClip(ctx context.Context, r *request, rest string) {
 	settings := a.Settings.Current()
 	length := settings.ClipLength
 	if rest != "" {
 		var err error
 		if length, err = time.ParseDuration(strings.ReplaceAll(rest, " ", "")); err != nil || length < minClip || length > settings.ClipMax {
-			a.say(ctx, e.Room, fmt.Sprintf("Write for how long, from %s to %s: \"clip 10s\".", minClip, settings.ClipMax))
+			a.reply(ctx, r, fmt.Sprintf("Write for how long, from %s to %s: \"clip 10s\".", minClip, settings.ClipMax))
 			return
 		}
 	}
 	if a.Devices == nil {
-		a.say(ctx, e.Room, "I could not make a clip: "+errNoCamera.Error()+".")
+		a.reply(ctx, r, "I could not make a clip: "+errNoCamera.Error()+".")
 		return
 	}
 	a.privacyTone(ctx)
-	a.say(ctx, e.Room, fmt.Sprintf("I record for %s.", length))
-	if control, err := a.House.ControlRoom(ctx); err == nil && control != "" && control != e.Room {
-		a.say(ctx, control, string(e.Sender)+" has a clip made.")
-	}
+	a.reply(ctx, r, fmt.Sprintf("I record for %s.", length))
+	a.note(ctx, r.Room, string(r.Sender)+" has a clip made.")
 	a.aside(ctx, func(ctx context.Context) func(context.Context) {
 		thumbnail := a.thumbnail(ctx)
 		p, err := a.film(ctx, length)
 		return func(ctx context.Context) {
 			if err != nil {
 				a.Log.Warn("no clip could be made", "error", err)
-				a.say(ctx, e.Room, "I could not make a clip: "+sentence(err)+".")
+				a.reply(ctx, r, "I could not make a clip: "+sentence(err)+".")
 				return
 			}
 			p.thumbnail = thumbnail
-			a.postFilm(ctx, e.Room, *p, "A clip from "+p.recordedAt.Format("15:04:05")+".")
+			if room, ok := a.answerRoom(ctx, r); ok {
+				a.postFilm(ctx, room, *p, "A clip from "+p.recordedAt.Format("15:04:05")+".")
+			}
 		}
 	})
 }
@@ -106,8 +106,10 @@ func (a *Agent) alertClip(ctx context.Context, text string, thumbnail func() *po
 				return
 			}
 			p.thumbnail = thumbnail()
-			for _, room := range a.alertRooms(ctx) {
-				a.postFilm(ctx, room, *p, "Clip: "+text)
+			for _, user := range a.alertPeople(ctx) {
+				if room, ok := a.ownRoom(ctx, user); ok {
+					a.postFilm(ctx, room, *p, "Clip: "+text)
+				}
 			}
 		}
 	})

@@ -29,11 +29,16 @@ type House interface {
 	MayCall(ctx context.Context, user matrix.UserID) (bool, error)
 	// Owner is whose house it is; empty: nobody's yet.
 	Owner(ctx context.Context) (matrix.UserID, error)
-	// ControlRoom is the owner's room with the board, in which settings are made; empty:
-	// there is none yet.
+	// ControlRoom is the room that is recorded as the owner's, in which settings are made; empty:
+	// there is none yet. What is to be written to the owner goes into DirectRoom's.
 	ControlRoom(ctx context.Context) (matrix.RoomID, error)
-	// DirectRoom is the room of the board and one user; it is made if there is none.
+	// DirectRoom is the room that the board made for one user, as long as nobody else can read
+	// it or get into it; else another one is made. What the board begins of its own accord goes
+	// nowhere else. Ask for it anew each time.
 	DirectRoom(ctx context.Context, user matrix.UserID) (matrix.RoomID, error)
+	// Audience are those besides the board who are joined or invited to a room. open says that
+	// others can read it or come in, too, without being invited.
+	Audience(ctx context.Context, room matrix.RoomID) (people []matrix.UserID, open bool, err error)
 	// Upload keeps a picture or the like in the content repository, as the board's, and
 	// returns its URI.
 	Upload(ctx context.Context, contentType, name string, data []byte) (uri string, err error)

@@ -32,7 +32,7 @@ func (a *Agent) limit(ctx context.Context, c *activeCall) {
 	}
 	over := func(ctx context.Context) {
 		if !c.over {
-			a.say(ctx, c.key.room, fmt.Sprintf("I hang up: calls last %s at most.", most))
+			a.reply(ctx, a.inCall(c), fmt.Sprintf("I hang up: calls last %s at most.", most))
 			a.step(ctx, c, call.HangUp{})
 		}
 	}
@@ -45,7 +45,7 @@ func (a *Agent) limit(ctx context.Context, c *activeCall) {
 			if c.over {
 				return
 			}
-			a.say(ctx, c.key.room, fmt.Sprintf("I hang up in %s: calls last %s at most.", limitWarning, most))
+			a.reply(ctx, a.inCall(c), fmt.Sprintf("I hang up in %s: calls last %s at most.", limitWarning, most))
 			c.limit = time.AfterFunc(limitWarning, func() { a.later(ctx, over) })
 		})
 	})

@@ -70,29 +70,29 @@ func parseLullaby(text string) (o lullabyOrder, err error) {
 }
 
 // commandLullaby plays something, or keeps the list of what can be played.
-func (a *Agent) commandLullaby(ctx context.Context, e Event, rest string) {
+func (a *Agent) commandLullaby(ctx context.Context, r *request, rest string) {
 	word, more, _ := strings.Cut(rest, " ")
 	switch word {
 	case "stop", "off":
-		a.stopLullaby(ctx, e.Room)
+		a.stopLullaby(ctx, r)
 	case "list":
-		a.say(ctx, e.Room, "I can play "+a.repertoire()+".")
+		a.reply(ctx, r, "I can play "+a.repertoire()+".")
 	case "add":
-		a.addSong(ctx, e, more)
+		a.addSong(ctx, r, more)
 	case "remove":
 		if err := a.Settings.removeSong(ctx, more); err != nil {
-			a.say(ctx, e.Room, capital(sentence(err))+".")
+			a.reply(ctx, r, capital(sentence(err))+".")
 			return
 		}
-		a.say(ctx, e.Room, fmt.Sprintf("I do not know %q any more.", more))
+		a.reply(ctx, r, fmt.Sprintf("I do not know %q any more.", more))
 	case "volume":
 		if err := a.Settings.Set(ctx, "lullaby_volume", more, ""); err != nil {
-			a.say(ctx, e.Room, capital(sentence(err))+".")
+			a.reply(ctx, r, capital(sentence(err))+".")
 			return
 		}
-		a.say(ctx, e.Room, fmt.Sprintf("The volume is %g of 100 now.", a.Settings.Current().LullabyVolume))
+		a.reply(ctx, r, fmt.Sprintf("The volume is %g of 100 now.", a.Settings.Current().LullabyVolume))
 	default:
-		a.sing(ctx, e.Room, rest)
+		a.sing(ctx, r, rest)
 	}
 }
 
@@ -117,14 +117,14 @@ func (a *Agent) repertoire() string {
 }
 
 // sing begins to play, in the place of what is playing.
-func (a *Agent) sing(ctx context.Context, room matrix.RoomID, order string) {
+func (a *Agent) sing(ctx context.Context, r *request, order string) {
 	o, err := parseLullaby(order)
 	if err != nil {
-		a.say(ctx, room, capital(err.Error())+".")
+		a.reply(ctx, r, capital(err.Error())+".")
 		return
 	}
 	if a.Devices == nil {
-		a.say(ctx, room, "There is no loudspeaker.")
+		a.reply(ctx, r, "There is no loudspeaker.")
 		return
 	}
 	settings := a.Settings.Current()
@@ -139,7 +139,7 @@ func (a *Agent) sing(ctx context.Context, room matrix.RoomID, order string) {
 	} else if uri, ok := a.Settings.song(o.name); ok {
 		tune.Open = func(ctx context.Context) (io.Reader, error) { return a.House.Content(ctx, uri) }
 	} else {
-		a.say(ctx, room, fmt.Sprintf("I do not know %q. I can play %s.", o.name, a.repertoire()))
+		a.reply(ctx, r, fmt.Sprintf("I do not know %q. I can play %s.", o.name, a.repertoire()))
 		return
 	}
 	if tune.Loop && tune.For == 0 {
@@ -150,12 +150,12 @@ func (a *Agent) sing(ctx context.Context, room matrix.RoomID, order string) {
 		until = a.Now().Add(tune.For)
 		text = fmt.Sprintf("I play %s until %s.", what, until.Format("15:04"))
 	}
-	a.say(ctx, room, text)
-	a.perform(ctx, room, &lullaby{name: what, until: until}, tune)
+	a.reply(ctx, r, text)
+	a.perform(ctx, r, &lullaby{name: what, until: until}, tune)
 }
 
 // perform plays a tune when what is playing has ended.
-func (a *Agent) perform(ctx context.Context, room matrix.RoomID, l *lullaby, tune Tune) {
+func (a *Agent) perform(ctx context.Context, r *request, l *lullaby, tune Tune) {
 	before := a.playing
 	if before != nil {
 		before.stop()
@@ -178,19 +178,19 @@ func (a *Agent) perform(ctx context.Context, room matrix.RoomID, l *lullaby, tun
 			}
 			if err != nil && !errors.Is(err, context.Canceled) {
 				a.Log.Warn("a lullaby could not be played", "error", err)
-				a.say(ctx, room, "I could not play "+l.name+": "+sentence(err)+".")
+				a.reply(ctx, r, "I could not play "+l.name+": "+sentence(err)+".")
 			}
 		}
 	})
 }
 
-func (a *Agent) stopLullaby(ctx context.Context, room matrix.RoomID) {
+func (a *Agent) stopLullaby(ctx context.Context, r *request) {
 	if a.playing == nil {
-		a.say(ctx, room, "I play nothing.")
+		a.reply(ctx, r, "I play nothing.")
 		return
 	}
 	a.playing.stop()
-	a.say(ctx, room, "I stop playing "+a.playing.name+".")
+	a.reply(ctx, r, "I stop playing "+a.playing.name+".")
 }
 
 // lullabyText says what is playing; empty: nothing.
@@ -225,51 +225,51 @@ func (s sound) isSound() bool {
 }
 
 // heard notes that somebody sent a sound, which may become a song.
-func (a *Agent) heard(ctx context.Context, e Event, s sound) {
+func (a *Agent) heard(ctx context.Context, r *request, s sound) {
 	if len(a.sounds) >= maxHeard {
 		clear(a.sounds)
 	}
-	a.sounds[e.Room] = s
-	a.say(ctx, e.Room, "Write \"lullaby add\" and a name, and I can play this.")
+	a.sounds[r.Room] = s
+	a.reply(ctx, r, "Write \"lullaby add\" and a name, and I can play this.")
 }
 
 // addSong takes the sound that the command replies to, or that was sent last in the room,
 // among the songs.
-func (a *Agent) addSong(ctx context.Context, e Event, name string) {
+func (a *Agent) addSong(ctx context.Context, r *request, name string) {
 	if err := checkSongName(name); err != nil {
-		a.say(ctx, e.Room, capital(sentence(err))+".")
+		a.reply(ctx, r, capital(sentence(err))+".")
 		return
 	}
-	s, ok := a.sounds[e.Room]
-	if to := repliesTo(e.Content); to != "" {
-		replied, found, err := a.House.Event(ctx, e.Room, to)
+	s, ok := a.sounds[r.Room]
+	if to := repliesTo(r.Content); to != "" {
+		replied, found, err := a.House.Event(ctx, r.Room, to)
 		if err != nil {
-			a.fail(ctx, e.Room, err)
+			a.fail(ctx, r, err)
 			return
 		}
 		s = sound{}
 		ok = found && replied.Type == "m.room.message" && json.Unmarshal(replied.Content, &s) == nil && s.isSound()
 	}
 	if !ok || a.Devices == nil {
-		a.say(ctx, e.Room, "Send me a WAV or Ogg Opus file here first, or reply to one.")
+		a.reply(ctx, r, "Send me a WAV or Ogg Opus file here first, or reply to one.")
 		return
 	}
 	a.aside(ctx, func(ctx context.Context) func(context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, songCheckTime)
 		defer cancel()
-		r, err := a.House.Content(ctx, s.URI)
+		content, err := a.House.Content(ctx, s.URI)
 		if err == nil {
-			err = a.Devices.CheckSong(r)
+			err = a.Devices.CheckSong(content)
 		}
 		if err == nil {
-			err = a.Settings.addSong(ctx, name, s.URI, e.Sender)
+			err = a.Settings.addSong(ctx, name, s.URI, r.Sender)
 		}
 		return func(ctx context.Context) {
 			if err != nil {
-				a.say(ctx, e.Room, "I did not take it: "+sentence(err)+".")
+				a.reply(ctx, r, "I did not take it: "+sentence(err)+".")
 				return
 			}
-			a.say(ctx, e.Room, fmt.Sprintf("I know %q now. Write \"lullaby %s\", and I play it.", name, name))
+			a.reply(ctx, r, fmt.Sprintf("I know %q now. Write \"lullaby %s\", and I play it.", name, name))
 		}
 	})
 }

@@ -132,10 +132,10 @@ func (a *Agent) keepNight(ctx context.Context) {
 }
 
 // commandNight has the camera see by night or by day, or as the hours say.
-func (a *Agent) commandNight(ctx context.Context, e Event, rest string) {
+func (a *Agent) commandNight(ctx context.Context, r *request, rest string) {
 	if rest != "" {
 		if err := a.Settings.Set(ctx, "night", rest, ""); err != nil {
-			a.say(ctx, e.Room, "Write \"night on\", \"night off\" or \"night auto\".")
+			a.reply(ctx, r, "Write \"night on\", \"night off\" or \"night auto\".")
 			return
 		}
 	}
@@ -152,7 +152,7 @@ func (a *Agent) commandNight(ctx context.Context, e Event, rest string) {
 	default:
 		text += ", as its hours say: " + showTimes(s.NightHours)
 	}
-	a.say(ctx, e.Room, text+".")
+	a.reply(ctx, r, text+".")
 }
 
 // vetCamera has settings refused that the camera does not know.

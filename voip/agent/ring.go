@@ -43,8 +43,8 @@ type ring struct {
 	timeout  time.Duration
 	waiting  []matrix.UserID // still to be called
 	inTurn   bool
-	calls    []*activeCall // that ring
-	rooms    []matrix.RoomID
+	calls    []*activeCall   // that ring
+	reached  []matrix.UserID // who was called or told
 	answered bool
 	starting bool // calls are being placed; so that one that fails at once does not end the ring
 	picture  *posted
@@ -98,8 +98,8 @@ func (a *Agent) startRing(ctx context.Context, req RingRequest) error {
 	a.Log.Info("somebody rings", "people", len(r.waiting), "quiet", settings.quiet(now))
 	a.takePicture(ctx, func(ctx context.Context, p *posted) {
 		r.picture = p
-		for _, room := range r.rooms {
-			a.post(ctx, room, *p, "Somebody rings.")
+		for _, user := range r.reached {
+			a.show(ctx, user, p, "Somebody rings.")
 		}
 	})
 	if settings.quiet(now) {
@@ -154,12 +154,11 @@ func (a *Agent) ringNext(ctx context.Context, r *ring) {
 func (a *Agent) roomOfNext(ctx context.Context, r *ring) (matrix.RoomID, bool) {
 	user := r.waiting[0]
 	r.waiting = r.waiting[1:]
-	room, err := a.House.DirectRoom(ctx, user)
-	if err != nil {
-		a.Log.Error("somebody on the ring list cannot be reached", "user", user, "error", err)
+	room, ok := a.ownRoom(ctx, user)
+	if !ok {
 		return "", false
 	}
-	r.rooms = append(r.rooms, room)
+	r.reached = append(r.reached, user)
 	if r.picture != nil {
 		a.post(ctx, room, *r.picture, "Somebody rings.")
 	}
@@ -202,9 +201,9 @@ func (a *Agent) ringAnswered(ctx context.Context, c *activeCall) {
 	for _, other := range others {
 		a.step(ctx, other, call.HangUp{Reason: call.AnsweredElsewhere})
 	}
-	for _, room := range r.rooms {
-		if room != c.key.room {
-			a.say(ctx, room, fmt.Sprintf("%s answered.", peer))
+	for _, user := range r.reached {
+		if user != peer {
+			a.tell(ctx, user, fmt.Sprintf("%s answered.", peer))
 		}
 	}
 	a.ringing = nil
@@ -230,12 +229,8 @@ func (a *Agent) endRing(ctx context.Context, r *ring) {
 	}
 	text := fmt.Sprintf("Somebody rang at %s and nobody answered.", r.began.Format("15:04"))
 	a.Log.Info("a ring was missed", "rang", r.began)
-	for _, room := range r.rooms {
-		if r.picture != nil {
-			a.post(ctx, room, *r.picture, text)
-			continue
-		}
-		a.say(ctx, room, text)
+	for _, user := range r.reached {
+		a.show(ctx, user, r.picture, text)
 	}
 }
 

@@ -19,6 +19,10 @@ func (a *Agent) member(ctx context.Context, e Event) {
 	user := matrix.UserID(*e.StateKey)
 	switch {
 	case user == a.Self && m.Membership == "invite":
+		// Others' invitations wait, unanswered, so that they cost nothing however many there are.
+		if !a.mayCommand(ctx, e.Sender) && !a.mayCall(ctx, e.Sender) {
+			return
+		}
 		if err := a.House.Join(ctx, e.Room); err != nil && !matrix.IsCode(err, "M_FORBIDDEN") {
 			a.Log.Error("an invitation could not be accepted", "room", e.Room, "error", err)
 		}

@@ -76,43 +76,32 @@ func (a *Agent) attend(ctx context.Context, s sense) {
 // warn tells those who are to be told of alerts, and the owner in the control room, that
 // they cannot rely on the board.
 func (a *Agent) warn(ctx context.Context, text string) {
-	rooms := a.alertRooms(ctx)
-	if control, err := a.House.ControlRoom(ctx); err != nil {
-		a.Log.Error("the control room cannot be found", "error", err)
-	} else if control != "" && !slices.Contains(rooms, control) {
-		rooms = append(rooms, control)
+	people := a.alertPeople(ctx)
+	owner, err := a.House.Owner(ctx)
+	if err != nil {
+		a.Log.Error("the owner cannot be found", "error", err)
 	}
-	for _, room := range rooms {
-		a.say(ctx, room, text)
+	if owner != "" && !slices.Contains(people, owner) {
+		people = append(slices.Clone(people), owner)
+	}
+	for _, user := range people {
+		a.tell(ctx, user, text)
 	}
 }
 
 // alarm tells all people who are to be told, with a picture if there is one.
 func (a *Agent) alarm(ctx context.Context, text string, picture *posted) {
-	for _, room := range a.alertRooms(ctx) {
-		if picture != nil {
-			a.post(ctx, room, *picture, text)
-			continue
-		}
-		a.say(ctx, room, text)
+	for _, user := range a.alertPeople(ctx) {
+		a.show(ctx, user, picture, text)
 	}
 }
 
-// alertRooms are the rooms in which the people are told who are to be told of alerts.
-func (a *Agent) alertRooms(ctx context.Context) (rooms []matrix.RoomID) {
-	people := a.Settings.Current().AlertPeople
-	if len(people) == 0 {
-		people = a.ringPeople(ctx)
+// alertPeople are those who are to be told of alerts.
+func (a *Agent) alertPeople(ctx context.Context) []matrix.UserID {
+	if people := a.Settings.Current().AlertPeople; len(people) > 0 {
+		return people
 	}
-	for _, user := range people {
-		room, err := a.House.DirectRoom(ctx, user)
-		if err != nil {
-			a.Log.Error("somebody cannot be told of an alert", "user", user, "error", err)
-			continue
-		}
-		rooms = append(rooms, room)
-	}
-	return rooms
+	return a.ringPeople(ctx)
 }
 
 // raise sends an alert with a picture, or without one if none can be had. A clip follows
