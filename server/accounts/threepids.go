@@ -5,6 +5,7 @@ import (
 	"iter"
 	"net/http"
 	"strings"
+	"unicode"
 
 	"golang.org/x/text/cases"
 	"golang.org/x/text/unicode/norm"
@@ -38,7 +39,14 @@ type Threepid struct {
 // CanonicalEmail is the form in which an address is compared and stored (spec:
 // appendices, 3PID types): case-folded. That it is an address is the caller's affair.
 func CanonicalEmail(address string) string {
-	return norm.NFC.String(cases.Fold().String(address))
+	capitals := strings.Map(func(c rune) rune {
+		// The folding of x/text swaps the two cases of Cherokee, so that folded twice is not folded.
+		if unicode.Is(unicode.Cherokee, c) {
+			return unicode.ToUpper(c)
+		}
+		return c
+	}, address)
+	return norm.NFC.String(cases.Fold().String(capitals))
 }
 
 // canonicalThreepid is the form in which an identifier is stored.

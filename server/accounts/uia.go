@@ -24,6 +24,11 @@ const (
 	StageEmail             = "m.login.email.identity"
 )
 
+// Stages are all stages, in no order.
+func Stages() []string {
+	return []string{StagePassword, StageDummy, StageRegistrationToken, StageTerms, StageEmail}
+}
+
 const (
 	// UIASessionLife is how long a client has to complete its stages.
 	UIASessionLife = 15 * time.Minute
@@ -34,11 +39,15 @@ const (
 // Operation is a request that is only done after interactive authentication (spec:
 // client-server API, user-interactive authentication API).
 type Operation struct {
-	Name  string        // operationId
-	User  matrix.UserID // who asks and has to prove it; empty: nobody is logged in
-	About any           // what exactly is asked, as JSON would have it: stages hold for this only
-	Flows [][]string    // ways to do it, each a row of stages
-	IP    string        // who asks, to slow down those who guess passwords
+	Name   string          // operationId
+	User   matrix.UserID   // who asks and has to prove it; empty: nobody is logged in
+	Device matrix.DeviceID // that User asks with; another one cannot go on with the session
+	About  any             // what exactly is asked, as JSON would have it: stages hold for this only
+	Flows  [][]string      // ways to do it, each a row of stages
+	IP     string          // who asks, to slow down those who guess passwords
+	// NewUser is the account that would be made, as the fallback page shows it; empty if the
+	// operation makes none, or its name is not known yet.
+	NewUser matrix.UserID
 	// Email is what an address that StageEmail shows was validated for. For PurposeReset
 	// it proves the user who has the address.
 	Email Purpose
@@ -59,7 +68,11 @@ type uiaSession struct {
 	op        Operation         // without About, which may be a password
 	completed []string
 	proof     Proof
+	began     time.Time
 	expires   time.Time
+	// shown says that a person has completed a stage on the fallback page, having read
+	// there that op.NewUser would be made: from then on no other account can be.
+	shown bool
 }
 
 // interactive holds the sessions, in memory only: after a restart clients begin again.
@@ -107,7 +120,7 @@ func (k *Keeper) Interact(ctx context.Context, op Operation, auth json.RawMessag
 		}
 		a.Session = k.uia.open(op, binding, now) // a client that knows the flows may begin with a stage
 	}
-	if _, ok := k.uia.get(a.Session, binding, now); !ok {
+	if !k.uia.resume(a.Session, op, binding, now) {
 		return Proof{}, k.uia.begin(op, binding, now,
 			matrix.Forbidden("that authentication session is over, or was for another request: please begin again"))
 	}
@@ -127,10 +140,10 @@ func (k *Keeper) Interact(ctx context.Context, op Operation, auth json.RawMessag
 	return Proof{}, k.uia.challenge(op, a.Session, nil)
 }
 
-// binding ties a session to the operation, the user and what is asked, so that what was
-// approved is what is done.
+// binding ties a session to the operation, the user, the device and what is asked, so that
+// what was approved is what is done, and for whom it was.
 func (u *interactive) binding(op Operation) (sum [sha256.Size]byte, err error) {
-	text, err := json.Marshal([]any{op.Name, op.User, op.About})
+	text, err := json.Marshal([]any{op.Name, op.User, op.Device, op.About})
 	if err != nil {
 		return sum, fmt.Errorf("bind the authentication of %s: %w", op.Name, err)
 	}
@@ -202,13 +215,14 @@ func (k *Keeper) refuseLocked(r kv.Reader, user matrix.UserID) error {
 func (k *Keeper) proveEmail(ctx context.Context, op Operation, a authData) (p Proof, err error) {
 	err = k.db.View(ctx, func(tx *kv.ReadTx) error {
 		p.Validation = a.Creds.SID
-		if p.Threepid, err = k.Validated(tx, op.Email, a.Creds.SID, a.Creds.Secret); err != nil {
+		address := k.validating(tx, a.Creds.SID)
+		user, ok := k.ThreepidOwner(tx, MediumEmail, address)
+		if p.Threepid, err = k.Validated(tx, op.Email, user, a.Creds.SID, a.Creds.Secret); err != nil {
 			return err
 		}
 		if op.Email != PurposeReset {
 			return nil
 		}
-		user, ok := k.ThreepidOwner(tx, p.Threepid.Medium, p.Threepid.Address)
 		if !ok || op.User != "" && user != op.User {
 			return matrix.Forbidden("that address belongs to no account that could do this")
 		}
@@ -234,7 +248,7 @@ func (u *interactive) open(op Operation, binding [sha256.Size]byte, now time.Tim
 	}
 	id := newToken()
 	op.About = nil
-	u.sessions[id] = &uiaSession{binding: binding, op: op, expires: now.Add(UIASessionLife)}
+	u.sessions[id] = &uiaSession{binding: binding, op: op, began: now, expires: now.Add(UIASessionLife)}
 	return id
 }
 
@@ -253,8 +267,9 @@ func (u *interactive) makeRoom(now time.Time) {
 	}
 }
 
-// get says whether there is such a session for this very request.
-func (u *interactive) get(id string, binding [sha256.Size]byte, now time.Time) (*uiaSession, bool) {
+// resume says whether there is such a session for this very request, and notes which account
+// the request would make now: clients ask for the stages before a name is chosen.
+func (u *interactive) resume(id string, op Operation, binding [sha256.Size]byte, now time.Time) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	s, ok := u.sessions[id]
@@ -262,7 +277,11 @@ func (u *interactive) get(id string, binding [sha256.Size]byte, now time.Time) (
 		delete(u.sessions, id)
 		ok = false
 	}
-	return s, ok && s.binding == binding
+	if !ok || s.binding != binding || s.shown && s.op.NewUser != op.NewUser {
+		return false
+	}
+	s.op.NewUser = op.NewUser
+	return true
 }
 
 // mayDo says whether the stage comes next in some flow.

@@ -235,23 +235,23 @@ func TestFallbackSession(t *testing.T) {
 	alice := h.user("alice")
 	op := accounts.Operation{Name: "deleteDevice", User: alice, Flows: [][]string{{accounts.StagePassword}}}
 	_, c := h.ask(op, "")
-	if _, err := h.FallbackSession(c.session, accounts.StageDummy); !matrix.IsCode(err, "M_FORBIDDEN") {
+	if _, err := h.FallbackSession(t.Context(), c.session, accounts.StageDummy); !matrix.IsCode(err, "M_FORBIDDEN") {
 		t.Errorf("a stage of no flow: %v", err)
 	}
-	f, err := h.FallbackSession(c.session, accounts.StagePassword)
+	f, err := h.FallbackSession(t.Context(), c.session, accounts.StagePassword)
 	if err != nil || f.User != alice || f.Done {
 		t.Errorf("%+v %v", f, err)
 	}
 	refused(t, h.CompleteFallback(t.Context(), c.session, accounts.StagePassword, accounts.FallbackAnswer{Password: "wrong"}), "M_FORBIDDEN")
-	refused(t, h.CompleteFallback(t.Context(), c.session, accounts.StagePassword, accounts.FallbackAnswer{User: "bob", Password: password}), "M_FORBIDDEN")
+	refused(t, h.CompleteFallback(t.Context(), c.session, accounts.StagePassword, accounts.FallbackAnswer{NewUser: "@bob:house.test", Password: password}), "M_FORBIDDEN")
 	refused(t, h.CompleteFallback(t.Context(), c.session, accounts.StagePassword, accounts.FallbackAnswer{Password: password}), "")
-	if f, err := h.FallbackSession(c.session, accounts.StagePassword); err != nil || !f.Done {
+	if f, err := h.FallbackSession(t.Context(), c.session, accounts.StagePassword); err != nil || !f.Done {
 		t.Errorf("%+v %v", f, err)
 	}
 	if proof, c := h.ask(op, fmt.Sprintf(`{"session":%q}`, c.session)); proof.User != alice || c.code != "" {
 		t.Errorf("%+v %+v", proof, c)
 	}
 	h.clock = h.clock.Add(accounts.UIASessionLife)
-	_, err = h.FallbackSession(c.session, accounts.StagePassword)
+	_, err = h.FallbackSession(t.Context(), c.session, accounts.StagePassword)
 	refused(t, err, "M_FORBIDDEN")
 }

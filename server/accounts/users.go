@@ -46,10 +46,22 @@ type NewUser struct {
 // and read as what they are.
 const generatedLocalpart = "guest-%s"
 
+// smallLetters is the one form in which the names of users are made and found: A to Z become
+// a to z. Other letters stay as they are. Unicode has some that it makes a letter of ASCII, as
+// the Kelvin sign, so that a name would find one which it does not look like.
+func smallLetters(s string) string {
+	return strings.Map(func(c rune) rune {
+		if c >= 'A' && c <= 'Z' {
+			return c - 'A' + 'a'
+		}
+		return c
+	}, s)
+}
+
 // ParseLocalpart says what a new user of this name would be called. Capitals become
 // small letters. The error is M_INVALID_USERNAME.
 func (k *Keeper) ParseLocalpart(localpart string) (matrix.UserID, error) {
-	localpart = strings.ToLower(localpart)
+	localpart = smallLetters(localpart)
 	if !matrix.ValidLocalpart(localpart) {
 		return "", matrix.InvalidUsername("a user name has the letters a to z, digits, and the signs . _ = - / + only")
 	}
@@ -137,7 +149,11 @@ func (k *Keeper) Resolve(r kv.Reader, name string) matrix.UserID {
 		user = matrix.NewUserID(name, k.ServerName())
 	}
 	if !k.users.Has(r, user) {
-		if small := matrix.UserID(strings.ToLower(string(user))); k.users.Has(r, small) {
+		small := matrix.NewUserID(smallLetters(user.Localpart()), user.Server())
+		if strings.EqualFold(string(user.Server()), string(k.ServerName())) {
+			small = matrix.NewUserID(small.Localpart(), k.ServerName())
+		}
+		if k.users.Has(r, small) {
 			return small
 		}
 	}

@@ -1,7 +1,6 @@
 package accounts
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -39,6 +38,9 @@ const (
 	PurposeReset    Purpose = "reset"    // to set another password
 )
 
+// Purposes are all purposes.
+func Purposes() []Purpose { return []Purpose{PurposeRegister, PurposeAdd, PurposeReset} }
+
 // validationRow is an address on its way to be validated.
 type validationRow struct {
 	Purpose   Purpose   `cbor:"1,keyasint"`
@@ -49,22 +51,35 @@ type validationRow struct {
 	Expires   int64     `cbor:"6,keyasint"` // ms
 	Validated int64     `cbor:"7,keyasint,omitempty"`
 	NextLink  string    `cbor:"8,keyasint,omitempty"`
+
+	// Who asked for the last mail, for its reader.
+	User  matrix.UserID `cbor:"9,keyasint,omitempty"`
+	IP    string        `cbor:"10,keyasint,omitempty"`
+	Asked int64         `cbor:"11,keyasint,omitempty"` // ms
 }
 
 // NewValidation is a client's wish to have an address validated.
 type NewValidation struct {
 	Purpose  Purpose
-	Address  string // an e-mail address
+	Address  string // an e-mail address, as CanonicalEmail has it
 	Secret   string // made up by the client
 	Attempt  int64
 	NextLink string // where the reader of the mail goes next; empty: nowhere
+	IP       string // who asks
+	// User is the account that it is about: the one whose password would be reset, or that
+	// asks for the address to be added. Nobody else can use the session then. Empty: not known.
+	User matrix.UserID
 }
 
 // validationID is the name of a session: the same for the same wish, so that a repeated
 // request finds it.
 func validationID(n NewValidation) string {
 	h := sha256.New()
-	for _, part := range []string{string(n.Purpose), CanonicalEmail(n.Address), n.Secret} {
+	parts := []string{string(n.Purpose), CanonicalEmail(n.Address), n.Secret}
+	if n.User != "" {
+		parts = append(parts, string(n.User))
+	}
+	for _, part := range parts {
 		sum := sha256.Sum256([]byte(part))
 		h.Write(sum[:])
 	}
@@ -88,10 +103,11 @@ func (k *Keeper) BeginValidation(tx *kv.WriteTx, n NewValidation) (sid, token st
 		if err := k.roomForValidation(tx, now); err != nil {
 			return "", "", err
 		}
-		row = validationRow{Purpose: n.Purpose, Address: CanonicalEmail(n.Address), Secret: hashToken(n.Secret)}
+		row = validationRow{Purpose: n.Purpose, Address: CanonicalEmail(n.Address), Secret: hashToken(n.Secret), User: n.User}
 	}
 	token = newToken()
 	row.Token, row.Attempt, row.NextLink, row.Expires = hashToken(token), n.Attempt, n.NextLink, ms(now.Add(ValidationLife))
+	row.IP, row.Asked = n.IP, ms(now)
 	k.validations.Put(tx, sid, row)
 	return sid, token, nil
 }
@@ -121,6 +137,17 @@ type Validation struct {
 	Purpose  Purpose
 	Address  string
 	NextLink string
+	User     matrix.UserID // as NewValidation.User
+	IP       string        // where it was asked from; empty in sessions of earlier releases
+	Asked    time.Time     // when; zero in sessions of earlier releases
+}
+
+func (row validationRow) shown() Validation {
+	v := Validation{Purpose: row.Purpose, Address: row.Address, NextLink: row.NextLink, User: row.User, IP: row.IP}
+	if row.Asked != 0 {
+		v.Asked = time.UnixMilli(row.Asked)
+	}
+	return v
 }
 
 // openValidation is the session that the link in a mail is for.
@@ -136,7 +163,7 @@ func (k *Keeper) openValidation(r kv.Reader, sid, token string) (validationRow, 
 // PendingValidation is the session that the link in a mail is for. The error is M_FORBIDDEN.
 func (k *Keeper) PendingValidation(r kv.Reader, sid, token string) (Validation, error) {
 	row, err := k.openValidation(r, sid, token)
-	return Validation{row.Purpose, row.Address, row.NextLink}, err
+	return row.shown(), err
 }
 
 // ConfirmValidation notes that the reader of the mail has followed its link. The error is
@@ -151,19 +178,26 @@ func (k *Keeper) ConfirmValidation(tx *kv.WriteTx, sid, token string) (Validatio
 		row.Expires = ms(k.now().Add(ValidationLife))
 		k.validations.Put(tx, sid, row)
 	}
-	return Validation{row.Purpose, row.Address, row.NextLink}, nil
+	return row.shown(), nil
 }
 
-// Validated is the address that a session has validated for a purpose. The error is
-// M_THREEPID_AUTH_FAILED.
-func (k *Keeper) Validated(r kv.Reader, purpose Purpose, sid, secret string) (Threepid, error) {
+// Validated is the address that a session has validated for a purpose, and for an account if
+// the session is bound to one. The error is M_THREEPID_AUTH_FAILED.
+func (k *Keeper) Validated(r kv.Reader, purpose Purpose, user matrix.UserID, sid, secret string) (Threepid, error) {
 	row, ok := k.validations.Get(r, sid)
 	hash := hashToken(secret)
-	if !ok || ms(k.now()) >= row.Expires || row.Validated == 0 || row.Purpose != purpose || !bytes.Equal(row.Secret[:], hash[:]) {
+	if !ok || ms(k.now()) >= row.Expires || row.Validated == 0 || row.Purpose != purpose ||
+		row.User != "" && row.User != user || subtle.ConstantTimeCompare(row.Secret[:], hash[:]) != 1 {
 		return Threepid{}, matrix.Refusal(http.StatusBadRequest, "M_THREEPID_AUTH_FAILED",
 			"that address is not validated yet: please follow the link in the mail first")
 	}
 	return Threepid{Medium: MediumEmail, Address: row.Address, Validated: row.Validated}, nil
+}
+
+// validating is the address of a session, validated or not; empty if there is no such session.
+func (k *Keeper) validating(r kv.Reader, sid string) string {
+	row, _ := k.validations.Get(r, sid)
+	return row.Address
 }
 
 // SpendValidation ends a session whose address was used.

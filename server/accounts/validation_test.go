@@ -43,7 +43,7 @@ func TestValidation(t *testing.T) {
 	kvtest.Update(t, h.db, func(tx *kv.WriteTx) error {
 		_, err := h.PendingValidation(tx, sid, token)
 		refused(t, err, "M_FORBIDDEN") // only the last mail's link is good
-		_, err = h.Validated(tx, accounts.PurposeAdd, sid, "s")
+		_, err = h.Validated(tx, accounts.PurposeAdd, alice, sid, "s")
 		refused(t, err, "M_THREEPID_AUTH_FAILED")
 		_, err = h.ConfirmValidation(tx, sid, "x")
 		refused(t, err, "M_FORBIDDEN")
@@ -51,11 +51,11 @@ func TestValidation(t *testing.T) {
 		if err != nil || v.Address != "strauss@example.com" || v.NextLink != "https://app.test" {
 			t.Errorf("%+v %v", v, err)
 		}
-		_, err = h.Validated(tx, accounts.PurposeReset, sid, "s")
+		_, err = h.Validated(tx, accounts.PurposeReset, alice, sid, "s")
 		refused(t, err, "M_THREEPID_AUTH_FAILED")
-		_, err = h.Validated(tx, accounts.PurposeAdd, sid, "x")
+		_, err = h.Validated(tx, accounts.PurposeAdd, alice, sid, "x")
 		refused(t, err, "M_THREEPID_AUTH_FAILED")
-		id, err := h.Validated(tx, accounts.PurposeAdd, sid, "s")
+		id, err := h.Validated(tx, accounts.PurposeAdd, alice, sid, "s")
 		refused(t, err, "")
 		refused(t, h.AddThreepid(tx, alice, id), "")
 		refused(t, h.AddThreepid(tx, alice, id), "")
@@ -68,7 +68,7 @@ func TestValidation(t *testing.T) {
 	})
 	h.clock = h.clock.Add(accounts.ValidationLife)
 	kvtest.Update(t, h.db, func(tx *kv.WriteTx) error {
-		_, err := h.Validated(tx, accounts.PurposeAdd, sid, "s")
+		_, err := h.Validated(tx, accounts.PurposeAdd, alice, sid, "s")
 		refused(t, err, "M_THREEPID_AUTH_FAILED")
 		return h.Deactivate(tx, alice, false)
 	})

@@ -77,7 +77,7 @@ func (a *API) add3PID(c *web.Call, in add3PIDIn) (web.Empty, error) {
 		return web.Empty{}, err
 	}
 	return web.Empty{}, a.DB.Update(c.Ctx, func(tx *kv.WriteTx) error {
-		t, err := a.Accounts.Validated(tx, accounts.PurposeAdd, in.SID, in.Secret)
+		t, err := a.Accounts.Validated(tx, accounts.PurposeAdd, c.User, in.SID, in.Secret)
 		if err != nil {
 			return err
 		}

@@ -239,10 +239,10 @@ func TestTermsAndFallback(t *testing.T) {
 	page("GET", "m.login.magic", session, "", 403, "begin again")
 	page("GET", "m.login.registration_token", session, "", 200, `name="token"`)
 	page("POST", "m.login.registration_token", session, "token=wrong", 403, "not valid")
-	page("POST", "m.login.registration_token", session, "token=once", 200, `postMessage("authDone", "*")`)
+	page("POST", "m.login.registration_token", session, "token=once&new_user="+url.QueryEscape("@alice:house.test"), 200, `postMessage("authDone", "*")`)
 	page("GET", "m.login.registration_token", session, "", 200, "authDone")
 	page("GET", "m.login.terms", session, "", 200, html.EscapeString(`https://house.test/terms?a=1&b=2`))
-	page("POST", "m.login.terms", session, "", 200, "authDone")
+	page("POST", "m.login.terms", session, "new_user="+url.QueryEscape("@alice:house.test"), 200, "authDone")
 	s.Run(t, []servertest.Case{
 		{Name: "the session is enough", Method: "POST", Path: "v3/register", Body: `{` + body + `,"auth":{"session":"{session}"}}`, Status: 200, Want: `{"user_id":"@alice:house.test"}`},
 	})

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"porchlight/kv"
 	"porchlight/server/accounts"
@@ -69,6 +70,30 @@ func (a *API) checkNextLink(s string) error {
 	return nil
 }
 
+// canonicalEmail is the one form of an address in which it is compared, stored and written to
+// (spec: appendices, 3PID types). Under it, addresses that look different are the same: a mail
+// to any other form could reach somebody else.
+func canonicalEmail(given string) (string, error) {
+	address, err := mail.ParseAddress(given)
+	if err == nil {
+		address, err = mail.ParseAddress(accounts.CanonicalEmail(address))
+	}
+	if err != nil {
+		return "", matrix.InvalidParam("that is not an e-mail address")
+	}
+	return address, nil
+}
+
+// asking is the user who asks to have an address validated; empty if the client does not say:
+// the operation takes no token, but some clients send theirs.
+func (a *API) asking(c *web.Call, r kv.Reader) matrix.UserID {
+	s, err := a.Accounts.Authenticate(r, c.Token(), c.Now)
+	if err != nil || s.Locked {
+		return ""
+	}
+	return s.User
+}
+
 // requestEmailToken opens a session for an address and sends the mail.
 func (a *API) requestEmailToken(c *web.Call, purpose accounts.Purpose, in emailTokenIn) (out tokenOut, err error) {
 	if err := checkClientSecret(in.Secret); err != nil {
@@ -80,27 +105,32 @@ func (a *API) requestEmailToken(c *web.Call, purpose accounts.Purpose, in emailT
 	if err := a.checkNextLink(in.NextLink); err != nil {
 		return out, err
 	}
-	address, err := mail.ParseAddress(in.Email)
+	address, err := canonicalEmail(in.Email)
 	if err != nil {
-		return out, matrix.InvalidParam("that is not an e-mail address")
+		return out, err
 	}
 	m := mail.Message{To: address}
 	err = a.DB.Update(c.Ctx, func(tx *kv.WriteTx) error {
-		_, taken := a.Accounts.ThreepidOwner(tx, accounts.MediumEmail, address)
+		user, taken := a.Accounts.ThreepidOwner(tx, accounts.MediumEmail, address)
 		switch {
 		case purpose == accounts.PurposeAdd && taken:
 			return matrix.Refusal(http.StatusBadRequest, "M_THREEPID_IN_USE", "that address belongs to an account already")
 		case purpose == accounts.PurposeReset && !taken:
 			return matrix.Refusal(http.StatusBadRequest, "M_THREEPID_NOT_FOUND", "no account has that address")
 		}
+		if purpose == accounts.PurposeAdd {
+			user = a.asking(c, tx)
+		} else if purpose == accounts.PurposeRegister {
+			user = "" // there is none yet; whoever has the address is told otherwise
+		}
 		sid, token, err := a.Accounts.BeginValidation(tx, accounts.NewValidation{
-			Purpose: purpose, Address: address, Secret: in.Secret, Attempt: in.Attempt, NextLink: in.NextLink,
+			Purpose: purpose, Address: address, Secret: in.Secret, Attempt: in.Attempt, NextLink: in.NextLink, IP: c.IP, User: user,
 		})
 		out.SID, m.Text = sid, ""
 		if token == "" {
 			return err
 		}
-		m.Subject, m.Text = a.letter(purpose, taken, sid, token)
+		m.Subject, m.Text = a.letter(purpose, taken, user, c.IP, sid, token)
 		return err
 	})
 	if err != nil || m.Text == "" {
@@ -122,7 +152,7 @@ func (a *API) requestEmailToken(c *web.Call, purpose accounts.Purpose, in emailT
 
 // letter is the mail for a purpose. Whoever has an account is not told how to make one,
 // and whoever asked learns nothing of that.
-func (a *API) letter(purpose accounts.Purpose, taken bool, sid, token string) (subject, text string) {
+func (a *API) letter(purpose accounts.Purpose, taken bool, user matrix.UserID, ip, sid, token string) (subject, text string) {
 	house := string(a.Accounts.ServerName())
 	if purpose == accounts.PurposeRegister && taken {
 		return "You have an account at " + house, fmt.Sprintf("Hello,\n\nsomebody asked to make an account at %s with this address. "+
@@ -132,11 +162,12 @@ func (a *API) letter(purpose accounts.Purpose, taken bool, sid, token string) (s
 	what := map[accounts.Purpose]string{
 		accounts.PurposeRegister: "make an account at " + house + " with this address",
 		accounts.PurposeAdd:      "add this address to an account at " + house,
-		accounts.PurposeReset:    "set another password for your account at " + house,
+		accounts.PurposeReset:    fmt.Sprintf("set another password for your account %s", user),
 	}[purpose]
 	link := a.PublicURL + validatePath + "?" + url.Values{"sid": {sid}, "token": {token}}.Encode()
-	return "Please confirm: " + what, fmt.Sprintf("Hello,\n\nsomebody asked to %s. If it was you, open this page within an hour:\n\n%s\n\n"+
-		"Then go back to your client. If it was not you, you need not do anything.\n", what, link)
+	return "Please confirm: " + what, fmt.Sprintf("Hello,\n\nsomebody asked, from the address %s, to %s. "+
+		"If it was you, open this page within an hour:\n\n%s\n\n"+
+		"Then go back to your client. If it was not you, do not open it; you need not do anything.\n", ip, what, link)
 }
 
 type validateEmailIn struct {
@@ -159,7 +190,11 @@ func (a *API) validateEmail(c *web.Call, in validateEmailIn) error {
 	if u, err := url.Parse(v.NextLink); err == nil && v.NextLink != "" {
 		next = u.Scheme + "://" + u.Host // where the answer to the form leads
 	}
-	return show(c, http.StatusOK, "validate", pageData{Address: v.Address, Purpose: string(v.Purpose), House: string(a.Accounts.ServerName())}, next)
+	data := pageData{Address: v.Address, Purpose: string(v.Purpose), House: string(a.Accounts.ServerName()), User: v.User, IP: v.IP}
+	if !v.Asked.IsZero() {
+		data.Ago = c.Now.Sub(v.Asked).Truncate(time.Minute)
+	}
+	return show(c, http.StatusOK, "validate", data, next)
 }
 
 // confirmEmail is what the page of validateEmail sends.

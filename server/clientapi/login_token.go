@@ -21,7 +21,7 @@ type uiaIn struct {
 // Not to be called in a transaction.
 func (a *API) confirm(c *web.Call, operationID string, about any, in uiaIn) error {
 	_, err := a.Accounts.Interact(c.Ctx, accounts.Operation{
-		Name: operationID, User: c.User, About: about, IP: c.IP,
+		Name: operationID, User: c.User, Device: c.Device, About: about, IP: c.IP,
 		Flows: [][]string{{accounts.StagePassword}},
 	}, in.Auth)
 	return err

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"html/template"
 	"net/http"
+	"time"
 
 	"porchlight/server/accounts"
 	"porchlight/server/matrix"
@@ -20,10 +21,19 @@ type pageData struct {
 	House     string
 	Stage     string
 	Problem   string
-	AskUser   bool
 	Documents []accounts.Document
-	Address   string
-	Purpose   string
+
+	// Who asks for what, for pages that confirm it.
+	Asked      string // what, after "to"
+	User       matrix.UserID
+	NewUser    matrix.UserID
+	Device     matrix.DeviceID
+	DeviceName string
+	IP         string
+	Ago        time.Duration // since it was asked, in full minutes
+
+	Address string
+	Purpose string
 }
 
 //go:embed pages.html

@@ -17,7 +17,7 @@ type changePasswordIn struct {
 // password then says who it is.
 func (a *API) prove(c *web.Call, operationID string, about any, in uiaIn, flows ...[]string) (accounts.Proof, error) {
 	return a.Accounts.Interact(c.Ctx, accounts.Operation{
-		Name: operationID, User: c.User, About: about, IP: c.IP, Email: accounts.PurposeReset,
+		Name: operationID, User: c.User, Device: c.Device, About: about, IP: c.IP, Email: accounts.PurposeReset,
 		Flows: append([][]string{{accounts.StagePassword}}, flows...),
 	}, in.Auth)
 }

@@ -96,8 +96,14 @@ func (a *API) register(c *web.Call, in registerIn) (out loginOut, err error) {
 	if err != nil {
 		return out, err
 	}
+	newUser := guest
+	if newUser == "" && in.Username != "" {
+		if newUser, err = a.Accounts.ParseLocalpart(in.Username); err != nil {
+			return out, err
+		}
+	}
 	proof, err := a.Accounts.Interact(c.Ctx, accounts.Operation{
-		Name: "register", Flows: a.registrationFlows(), IP: c.IP, Email: accounts.PurposeRegister, Terms: a.Terms,
+		Name: "register", NewUser: newUser, Flows: a.registrationFlows(), IP: c.IP, Email: accounts.PurposeRegister, Terms: a.Terms,
 	}, in.Auth)
 	if err != nil {
 		return out, err

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"porchlight/kv"
+	"porchlight/server/accounts"
 	"porchlight/server/changes"
 )
 
@@ -32,10 +33,15 @@ func (w *worker) mail(ctx context.Context, row *pusherRow, pending changes.Posit
 	if !sleep(ctx, max(w.k.MailAfter, w.k.MailEvery-w.k.Now().Sub(w.mailed))) {
 		return false, ctx.Err()
 	}
+	// In the form that is compared and stored; earlier releases kept what clients had typed.
+	address := accounts.CanonicalEmail(w.key.Pushkey)
 	var text string
 	var last changes.Position
 	err = w.k.DB.View(ctx, func(tx *kv.ReadTx) error {
 		text, last = w.letter(tx, pending)
+		if owner, ok := w.k.Accounts.ThreepidOwner(tx, accounts.MediumEmail, address); !ok || owner != w.key.User {
+			text = "" // the address is not the user's any more
+		}
 		return nil
 	})
 	if err != nil || text == "" {
@@ -43,7 +49,7 @@ func (w *worker) mail(ctx context.Context, row *pusherRow, pending changes.Posit
 	}
 	ask, cancel := context.WithTimeout(ctx, mailTimeout)
 	defer cancel()
-	if err := w.k.Mail(ask, w.key.Pushkey, "Unread messages", text); err != nil {
+	if err := w.k.Mail(ask, address, "Unread messages", text); err != nil {
 		return false, err
 	}
 	w.mailed = w.k.Now()

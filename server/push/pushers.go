@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"porchlight/kv"
+	"porchlight/server/accounts"
 	"porchlight/server/changes"
 	"porchlight/server/matrix"
 )
@@ -95,6 +96,9 @@ func (k *Keeper) Pushers(r kv.Reader, user matrix.UserID) []Pusher {
 // theirs, pushers of other users for the same app and key go. The errors are M_INVALID_PARAM,
 // M_MISSING_PARAM and M_TOO_LARGE.
 func (k *Keeper) SetPusher(tx *kv.WriteTx, user matrix.UserID, device matrix.DeviceID, p Pusher, others bool) error {
+	if p.Kind == Email {
+		p.Pushkey = accounts.CanonicalEmail(p.Pushkey)
+	}
 	if err := checkPusherKey(p.AppID, p.Pushkey); err != nil {
 		return err
 	}
@@ -134,6 +138,9 @@ func (k *Keeper) DeletePusher(tx *kv.WriteTx, user matrix.UserID, appID, pushkey
 		return err
 	}
 	k.deletePusher(tx, pusherKey{user, appID, pushkey})
+	if appID == mailAppID {
+		k.deletePusher(tx, pusherKey{user, appID, accounts.CanonicalEmail(pushkey)})
+	}
 	return nil
 }
 
@@ -213,7 +220,7 @@ func (k *Keeper) checkMailPusher(r kv.Reader, user matrix.UserID, p *Pusher) err
 	if p.AppID != mailAppID {
 		return matrix.InvalidParam("the app_id of an e-mail pusher is " + mailAppID)
 	}
-	if owner, ok := k.Accounts.ThreepidOwner(r, "email", p.Pushkey); !ok || owner != user {
+	if owner, ok := k.Accounts.ThreepidOwner(r, accounts.MediumEmail, p.Pushkey); !ok || owner != user {
 		return matrix.InvalidParam("that e-mail address is not one of your account")
 	}
 	return nil

@@ -3,6 +3,7 @@ package mailtest
 
 import (
 	"bufio"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -34,6 +35,7 @@ type Relay struct {
 	refuse bool
 	turned int // addresses that were refused
 	mails  []Mail
+	came   chan struct{} // closed and replaced when a mail comes
 }
 
 // Mail is what a client has handed over.
@@ -116,6 +118,28 @@ func (r *Relay) Mails() []Mail {
 	return append([]Mail(nil), r.mails...)
 }
 
+// Wait waits until n mails have come in, and returns them. The test fails if ctx ends first.
+func (r *Relay) Wait(ctx context.Context, t testing.TB, n int) []Mail {
+	t.Helper()
+	for {
+		r.mu.Lock()
+		if len(r.mails) >= n {
+			defer r.mu.Unlock()
+			return append([]Mail(nil), r.mails...)
+		}
+		if r.came == nil {
+			r.came = make(chan struct{})
+		}
+		came := r.came
+		r.mu.Unlock()
+		select {
+		case <-came:
+		case <-ctx.Done():
+			t.Fatalf("fewer than %d mails came: %v", n, ctx.Err())
+		}
+	}
+}
+
 // certify makes a certificate for this relay's address.
 func (r *Relay) certify(t testing.TB) {
 	t.Helper()
@@ -193,6 +217,10 @@ func (r *Relay) serve(conn net.Conn, secure bool) {
 			m.Data = data(lines)
 			r.mu.Lock()
 			r.mails = append(r.mails, m)
+			if r.came != nil {
+				close(r.came)
+				r.came = nil
+			}
 			r.mu.Unlock()
 			say("250 ok")
 		case "QUIT":
