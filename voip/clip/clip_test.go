@@ -214,14 +214,27 @@ func avc(frames []Frame) (all [][]byte) {
 	return all
 }
 
-func TestSize(t *testing.T) {
+func TestParseSPS(t *testing.T) {
 	for _, tt := range []struct {
-		name          string
-		width, height int
-	}{{"baseline.h264", 160, 120}, {"high.h264", 162, 122}} {
-		_, sps, _ := toAVC(units(t, tt.name)[0].Data)
-		if w, h, err := spsSize(sps); w != tt.width || h != tt.height || err != nil {
-			t.Errorf("%s is %d×%d, %v", tt.name, w, h, err)
+		name string
+		want SPS
+		b    bool // it has pictures that are predicted both ways
+	}{
+		{"baseline.h264", SPS{66, 0xc0, 10, 160, 120, 3, false, 0}, false},
+		{"high.h264", SPS{100, 0, 10, 162, 122, 4, false, 2}, true},
+		{"main.h264", SPS{77, 0x40, 10, 64, 64, 3, false, 0}, false},
+		{"bframes.h264", SPS{77, 0x40, 10, 64, 64, 4, false, 2}, true},
+	} {
+		frames, both := units(t, tt.name), false
+		_, sps, _ := toAVC(frames[0].Data)
+		if got, err := ParseSPS(sps); got != tt.want || err != nil {
+			t.Errorf("%s is %+v, %v", tt.name, got, err)
+		}
+		for _, f := range frames {
+			both = both || Bidirectional(f.Data[bytes.LastIndex(f.Data, []byte{0, 0, 1})+3:])
+		}
+		if both != tt.b {
+			t.Errorf("%s has pictures that are predicted both ways: %v", tt.name, both)
 		}
 	}
 }

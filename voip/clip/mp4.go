@@ -49,10 +49,11 @@ func (f Film) mp4() (File, error) {
 	if sps == nil || len(video.samples) == 0 || !video.samples[0].Key {
 		return File{}, errors.New("clip: the H.264 has no parameter sets, so nobody could decode it")
 	}
-	var err error
-	if out.Width, out.Height, err = spsSize(sps); err != nil {
+	set, err := ParseSPS(sps)
+	if err != nil {
 		return File{}, err
 	}
+	out.Width, out.Height = set.Width, set.Height
 	video.width, video.height = out.Width, out.Height
 	video.entry = avcEntry(out.Width, out.Height, sps, pps)
 	tracks := []*mp4Track{video}

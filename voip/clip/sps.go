@@ -56,18 +56,31 @@ func (b *bits) se() int {
 	return -v / 2
 }
 
-// spsSize reads the size of the picture from a sequence parameter set.
-// spec: ITU-T H.264 section 7.3.2.1.1
-func spsSize(nal []byte) (width, height int, err error) {
+// SPS is what a sequence parameter set says of a stream of H.264.
+type SPS struct {
+	// Profile, Constraints and Level are the three bytes of RFC 6184's profile-level-id.
+	Profile, Constraints, Level byte
+	Width, Height               int  // of the picture, in pixels
+	Frames                      int  // that may be referred to
+	Interlaced                  bool // pictures may be made of two fields
+	// Reorder is how many pictures may come before one that is shown earlier; -1: the
+	// stream does not say.
+	Reorder int
+}
+
+// ParseSPS reads a sequence parameter set, without its start code. The error says that it
+// makes no sense.
+//
+// spec: ITU-T H.264 sections 7.3.2.1.1 and E.1.1
+func ParseSPS(nal []byte) (SPS, error) {
 	if len(nal) < 4 || len(nal) > maxParameterSet {
-		return 0, 0, errSPS
+		return SPS{}, errSPS
 	}
 	b := &bits{data: unescape(nal[1:])}
-	profile := b.many(8)
-	b.many(16) // constraints, level
-	b.ue()     // its number
+	out := SPS{Profile: byte(b.many(8)), Constraints: byte(b.many(8)), Level: byte(b.many(8)), Reorder: -1}
+	b.ue() // its number
 	chroma, separate := uint(1), false
-	switch profile {
+	switch out.Profile {
 	case 100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135:
 		if chroma = b.ue(); chroma == 3 {
 			separate = b.one() == 1
@@ -89,24 +102,38 @@ func spsSize(nal []byte) (width, height int, err error) {
 		b.se()
 		n := b.ue()
 		if n > 255 {
-			return 0, 0, errSPS
+			return SPS{}, errSPS
 		}
 		for range n {
 			b.se()
 		}
+	case 2:
+		out.Reorder = 0 // shown in the order of coding
 	}
-	b.ue()  // reference frames
+	out.Frames = int(min(b.ue(), 255))
 	b.one() // gaps
+	if err := out.readSize(b, chroma, separate); err != nil {
+		return SPS{}, err
+	}
+	if out.Reorder < 0 && b.one() == 1 {
+		out.readUsability(b)
+	}
+	return out, nil
+}
+
+// readSize reads the size of the picture.
+func (s *SPS) readSize(b *bits, chroma uint, separate bool) error {
 	w, h := b.ue()+1, b.ue()+1
 	if w > MaxSide/16 || h > MaxSide/16 {
-		return 0, 0, errSPS
+		return errSPS
 	}
 	fields := 2 - b.one() // a frame of two fields has twice the lines
 	if fields == 2 {
+		s.Interlaced = true
 		b.one()
 	}
 	b.one()
-	width, height = int(16*w), int(16*h*fields)
+	s.Width, s.Height = int(16*w), int(16*h*fields)
 	if b.one() == 1 {
 		stepX, stepY := 1, int(fields)
 		if chroma == 1 && !separate {
@@ -116,15 +143,91 @@ func spsSize(nal []byte) (width, height int, err error) {
 		}
 		left, right, top, bottom := b.ue(), b.ue(), b.ue(), b.ue()
 		if left > MaxSide || right > MaxSide || top > MaxSide || bottom > MaxSide {
-			return 0, 0, errSPS
+			return errSPS
 		}
-		width -= stepX * int(left+right)
-		height -= stepY * int(top+bottom)
+		s.Width -= stepX * int(left+right)
+		s.Height -= stepY * int(top+bottom)
 	}
-	if b.over || chroma > 3 || width <= 0 || height <= 0 || height > MaxSide {
-		return 0, 0, fmt.Errorf("%w: %d×%d", errSPS, width, height)
+	if b.over || chroma > 3 || s.Width <= 0 || s.Height <= 0 || s.Height > MaxSide {
+		return fmt.Errorf("%w: %d×%d", errSPS, s.Width, s.Height)
 	}
-	return width, height, nil
+	return nil
+}
+
+// readUsability reads how far pictures are reordered, which stands at the end of what is
+// said about the use of the stream. spec: ITU-T H.264 section E.1.1
+func (s *SPS) readUsability(b *bits) {
+	const extendedShape = 255
+	if b.one() == 1 && b.many(8) == extendedShape { // of the pixels
+		b.many(32)
+	}
+	if b.one() == 1 { // overscan
+		b.one()
+	}
+	if b.one() == 1 { // the kind of signal
+		b.many(4)
+		if b.one() == 1 {
+			b.many(24)
+		}
+	}
+	if b.one() == 1 { // where colour is
+		b.ue()
+		b.ue()
+	}
+	if b.one() == 1 { // timing
+		b.many(32)
+		b.many(32)
+		b.one()
+	}
+	network := skipDecoder(b)
+	if slices := skipDecoder(b); network || slices {
+		b.one()
+	}
+	b.one()
+	if b.one() == 0 {
+		return
+	}
+	b.one()
+	b.ue()
+	b.ue()
+	b.ue()
+	b.ue()
+	if n := b.ue(); !b.over && n <= maxReorder {
+		s.Reorder = int(n)
+	}
+}
+
+// maxReorder is the most pictures that a stream may hold back. spec: ITU-T H.264 section E.2.1
+const maxReorder = 16
+
+// skipDecoder passes over what is said of a hypothetical decoder, and says whether anything
+// is. spec: ITU-T H.264 section E.1.2
+func skipDecoder(b *bits) bool {
+	if b.one() == 0 {
+		return false
+	}
+	n := b.ue()
+	b.many(8)
+	for range min(n, 31) + 1 {
+		b.ue()
+		b.ue()
+		b.one()
+	}
+	b.many(20)
+	return true
+}
+
+// Bidirectional says whether a NAL unit is a slice of a picture that may be predicted from
+// one shown after it, which then comes before it. spec: ITU-T H.264 section 7.4.3
+func Bidirectional(nal []byte) bool {
+	const slice, sliceB, sliceBOnly, most = 1, 1, 6, 16
+	if len(nal) < 2 || nal[0]&0x1F != slice {
+		return false
+	}
+	b := &bits{data: unescape(nal[1:min(len(nal), most)])}
+	b.ue()
+	t := b.ue()
+	return !b.over && (t == sliceB || t == sliceBOnly)
 }
 
 // skipScaling passes over the scaling lists. spec: ITU-T H.264 section 7.3.2.1.1.1

@@ -166,7 +166,7 @@ func (b *Board) Close() error {
 
 // VideoCodecs lists the codecs in which the picture can be had now, the best
 // first; none if there is no camera. A camera that gives one format at a time
-// and is giving it lists only that.
+// and is giving it lists only that. H.264 with B-frames is not listed, once they were seen.
 func (b *Board) VideoCodecs() []VideoCodec {
 	eye := b.eye()
 	if eye == nil {
@@ -175,6 +175,9 @@ func (b *Board) VideoCodecs() []VideoCodec {
 	active := eye.active()
 	var codecs []VideoCodec
 	for _, h := range eye.hubs {
+		if h.reorder != nil && h.reorder.seen.Load() {
+			continue // receivers would show its pictures in the order in which they come
+		}
 		if !eye.exclusive || active == "" || active == h.codec {
 			codecs = append(codecs, VideoCodec(h.codec))
 		}

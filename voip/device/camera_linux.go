@@ -220,7 +220,7 @@ func (b *Board) useCamera(c camera) {
 func (b *Board) openCamera(c camera, h, raw *hub) (producer, error) {
 	if h.codec == string(H264) {
 		v, err := b.openV4L2H264(c)
-		return &h264Producer{in: v, hub: h, bitrate: b.cfg.Bitrate, frame: time.Second / time.Duration(b.cfg.FPS)}, err
+		return b.newH264Producer(v, h), err
 	}
 	v, err := b.openV4L2(c, c.picture)
 	if err != nil {
@@ -344,7 +344,7 @@ func (v *v4l2) skipOld(data []byte, index uint32) ([]byte, uint32, error) {
 func (v *v4l2) close() error { return v.cam.Close() }
 
 // forceKey and setBitrate ask for what many cameras do not know.
-func (v *v4l2) forceKey() { _ = v.cam.SetControl(controlForceKey, 1) }
+func (v *v4l2) forceKey() bool { return v.cam.SetControl(controlForceKey, 1) == nil }
 
 func (v *v4l2) setBitrate(bitsPerSecond int) {
 	_ = v.cam.SetControl(controlBitrate, int32(bitsPerSecond))

@@ -91,7 +91,7 @@ func (b *Board) useH264(name string, open func() (h264Input, error)) {
 		if err != nil {
 			return nil, err
 		}
-		p := &h264Producer{in: in, hub: coded, bitrate: b.cfg.Bitrate, frame: time.Second / time.Duration(b.cfg.FPS)}
+		p := b.newH264Producer(in, coded)
 		if haveH264Decoder {
 			p.eye = &h264Eye{vp8Coder: b.newVP8Coder(vp8, raw)}
 			p.eye.pace = func(every time.Duration) { p.eye.every = every }
@@ -104,8 +104,26 @@ func (b *Board) useH264(name string, open func() (h264Input, error)) {
 // newH264Hub is a hub for what a camera codes by itself.
 func newH264Hub() *hub {
 	h := newHub(string(H264), true, videoQueueFrames)
-	h.replays = true
+	h.replays, h.reorder = true, &reordering{}
 	return h
+}
+
+func (b *Board) newH264Producer(in h264Input, h *hub) *h264Producer {
+	return &h264Producer{
+		in: in, hub: h, bitrate: b.cfg.Bitrate, frame: time.Second / time.Duration(b.cfg.FPS), reordered: b.tellReordered,
+	}
+}
+
+// tellReordered tells the owner that the camera's H.264 is of no use to those who call.
+func (b *Board) tellReordered() {
+	b.cfg.Log.Warn("the camera's H.264 has B-frames, so it is not sent to callers as it is: switch them off in the camera")
+	b.sightMu.Lock()
+	defer b.sightMu.Unlock()
+	instead := "nobody can see it"
+	if haveH264Decoder {
+		instead = "callers get VP8 made of it here, which takes more of the board's power"
+	}
+	b.say("The camera's H.264 has B-frames, whose order calls cannot keep: %s. Switch them off in the camera.", instead)
 }
 
 // alsoVP8 ends a sentence about a camera's H.264.

@@ -20,6 +20,7 @@ var (
 	// errPluggedIn ends the streams of the test picture.
 	errPluggedIn = errors.New("device: a camera was plugged in")
 	errUnplugged = errors.New("device: it is unplugged")
+	errReordered = errors.New("device: its H.264 has B-frames, whose order calls cannot keep; switch them off in the camera")
 )
 
 // eye is where the picture comes from now; nil: there is none.
@@ -79,7 +80,18 @@ func (f *feed) retire(why error) {
 
 // CameraFault says what is wrong with the camera: that it is unplugged, or why it failed when
 // it ran last. Nil: nothing, or there is none.
-func (b *Board) CameraFault() error { return b.eye().fault(b.cfg.Now()) }
+func (b *Board) CameraFault() error {
+	eye := b.eye()
+	if err := eye.fault(b.cfg.Now()); err != nil || eye == nil || len(eye.hubs) == 0 {
+		return err
+	}
+	for _, h := range eye.hubs {
+		if h.reorder == nil || !h.reorder.seen.Load() {
+			return nil
+		}
+	}
+	return errReordered
+}
 
 // MicrophoneFault is CameraFault of the microphone.
 func (b *Board) MicrophoneFault() error { return b.audio.fault(b.cfg.Now()) }

@@ -25,6 +25,7 @@ type hub struct {
 	// replays says that who comes is given what has come since the last key frame: the
 	// device makes none on request.
 	replays bool
+	reorder *reordering // whether its pictures are sent in another order than shown; may be nil
 
 	mu        sync.Mutex
 	past      []EncodedFrame // since the last key frame, if it replays
@@ -46,6 +47,8 @@ type viewer struct {
 	wake  chan struct{} // holds one token while there may be something to read
 
 	queue   []EncodedFrame
+	astray  bool          // it has asked for a key frame since it was given one
+	replay  time.Time     // when it was last given what it had seen already
 	started bool          // it has been given a frame
 	needKey bool          // what is not a key frame is of no use to it
 	owed    time.Duration // length of the frames dropped since the last one queued
@@ -65,20 +68,46 @@ func (h *hub) add(leave func(*viewer)) *viewer {
 		h.keyWanted = h.keyed
 		return v
 	}
-	// It is to be seen at once, as the way to the newest picture.
-	v.queue, v.started, v.needKey = slices.Clone(h.past), true, false
+	v.catchUp()
+	return v
+}
+
+// catchUp gives a viewer what has come since the last key frame, to be seen at once, as the
+// way to the newest picture. hub.mu is held.
+func (v *viewer) catchUp() {
+	v.queue, v.started, v.needKey, v.astray = slices.Clone(v.hub.past), true, false, false
 	for i := range v.queue {
 		v.queue[i].Duration = replayPace
 	}
+	v.queue[0].Duration += v.owed
+	v.owed, v.depth = 0, v.hub.depth+len(v.queue)
 	v.signal()
-	return v
+}
+
+// replayLost gives viewers who have asked for a key frame, which the device cannot make, what
+// has come since the last one.
+func (h *hub) replayLost(at time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.past) == 0 {
+		return
+	}
+	for v := range h.viewers {
+		if v.astray && at.Sub(v.replay) >= replayInterval {
+			v.replay = at
+			v.catchUp()
+		}
+	}
 }
 
 const (
 	// replayPace is the length of a frame that is replayed, and maxReplay what is kept for it
-	// at most, in bytes.
+	// at most, in bytes: key frames ten seconds apart of a camera that spends 3 Mbit/s.
 	replayPace = time.Millisecond
-	maxReplay  = 1 << 20
+	maxReplay  = 4 << 20
+	// replayInterval is the least time between two replays for a viewer that has lost frames:
+	// each costs its line as much as all that has come since the last key frame.
+	replayInterval = 3 * time.Second
 )
 
 // remember keeps a frame for those who come later. hub.mu is held.
@@ -201,6 +230,7 @@ func (v *viewer) offer(f EncodedFrame) {
 	}
 	f.Duration += v.owed
 	v.owed, v.needKey, v.started = 0, false, true
+	v.astray = v.astray && !f.Key
 	v.queue = append(v.queue, f)
 	v.signal()
 }
@@ -223,7 +253,7 @@ func (v *viewer) makeRoom(key bool) bool {
 		return true
 	}
 	if v.hub.keyed && !key {
-		v.needKey, v.hub.keyWanted = true, true
+		v.needKey, v.hub.keyWanted, v.astray = true, true, true
 		return false
 	}
 	return true
@@ -285,7 +315,11 @@ func (v *viewer) read(ctx context.Context) (EncodedFrame, error) {
 func (v *viewer) ReadFrame(ctx context.Context) (EncodedFrame, error) { return v.read(ctx) }
 
 // RequestKeyFrame implements VideoStream.
-func (v *viewer) RequestKeyFrame() { v.hub.wantKey() }
+func (v *viewer) RequestKeyFrame() {
+	v.hub.mu.Lock()
+	defer v.hub.mu.Unlock()
+	v.astray, v.hub.keyWanted = true, true
+}
 
 // wantKey asks for a key frame.
 func (h *hub) wantKey() {

@@ -151,8 +151,9 @@ func (p *vp8Coder) code(pic *image.YCbCr, at time.Time) error {
 // there is a picture's access unit as Annex B, which is the caller's to keep.
 type h264Input interface {
 	next(ctx context.Context) (unit []byte, at time.Time, err error)
-	// forceKey and setBitrate tell the camera, if it listens to such.
-	forceKey()
+	// forceKey asks for a key frame, and says whether the camera makes them on request.
+	forceKey() bool
+	// setBitrate tells the camera, if it listens to such.
 	setBitrate(bitsPerSecond int)
 	close() error
 }
@@ -164,6 +165,8 @@ type h264Producer struct {
 	bitrate int
 	frame   time.Duration
 	eye     *h264Eye // for those who cannot do with H.264; nil if this build cannot decode it
+	// reordered is told once if the camera sends pictures in another order than it shows them.
+	reordered func()
 }
 
 func (p *h264Producer) run(ctx context.Context) (err error) {
@@ -191,8 +194,8 @@ func (p *h264Producer) run(ctx context.Context) (err error) {
 		if err != nil {
 			return fmt.Errorf("device: camera: %w", err)
 		}
-		if p.hub.takeKeyRequest(at) {
-			p.in.forceKey()
+		if p.hub.takeKeyRequest(at) && !p.in.forceKey() {
+			p.hub.replayLost(at)
 		}
 		d := p.frame
 		if !last.IsZero() {
@@ -201,6 +204,9 @@ func (p *h264Producer) run(ctx context.Context) (err error) {
 		last = at
 		data, key := sets.complete(unit)
 		p.hub.publish(EncodedFrame{Data: data, Duration: d, Key: key})
+		if p.hub.reorder.look(data, key) {
+			p.reordered()
+		}
 		if p.eye == nil {
 			continue
 		}

@@ -22,6 +22,8 @@ import (
 
 const (
 	programStall = 5 * time.Second
+	// programLeave is how long a program may take to end that gives no more pictures.
+	programLeave = time.Second
 	// programQuiet is the pause after which what has come is a whole picture: programs write
 	// each in one go, and waiting for the start of the next would delay the picture by one.
 	programQuiet = 5 * time.Millisecond
@@ -49,6 +51,7 @@ type videoProgram struct {
 	out    *os.File
 	stderr *tailWriter
 	buf    []byte
+	waited sync.Once
 }
 
 func startProgram(name string, cmd *exec.Cmd) (*videoProgram, error) {
@@ -78,6 +81,7 @@ func (p *videoProgram) read(wait time.Duration) ([]byte, error) {
 	if n > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
 		return p.buf[:n], nil
 	}
+	p.await() // until what it complained about is here
 	return nil, fmt.Errorf("%s ended: %w: %s", p.name, err, p.stderr)
 }
 
@@ -88,10 +92,23 @@ func (p *videoProgram) stalled() error {
 
 func (p *videoProgram) close() error {
 	_ = p.out.Close()
-	_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL) // it may have ended by itself
-	_ = p.cmd.Wait()                                      // its exit code says only that it was killed
+	p.kill()
+	p.await()
 	return nil
 }
+
+// await waits until the program, which gives no more pictures, is gone and its last words
+// have been read; one that stays is killed.
+func (p *videoProgram) await() {
+	p.waited.Do(func() {
+		stays := time.AfterFunc(programLeave, p.kill)
+		defer stays.Stop()
+		_ = p.cmd.Wait() // its exit code says less than its words
+	})
+}
+
+// kill ends the program with all that it started; it may have ended by itself.
+func (p *videoProgram) kill() { _ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL) }
 
 // tailWriter keeps the end of what a program complains about.
 type tailWriter struct {
@@ -179,7 +196,7 @@ func (c *h264Program) restart(cmd *exec.Cmd) error {
 }
 
 // forceKey and setBitrate cannot be told to a program while it runs.
-func (c *h264Program) forceKey() {}
+func (c *h264Program) forceKey() bool { return false }
 
 func (c *h264Program) setBitrate(int) {}
 
