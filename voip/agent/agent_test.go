@@ -453,6 +453,45 @@ func TestNoMediaIsSaid(t *testing.T) {
 	})
 }
 
+// Who calls when as many calls go on as there may be, or with nothing to answer, is told so.
+func TestReasonsOfRefusal(t *testing.T) {
+	for _, tt := range []struct {
+		name, reason string
+		fail         error
+		invite       func(*Event)
+	}{
+		{"busy", "user_busy", fmt.Errorf("media: %w", call.ErrBusy), func(*Event) {}},
+		{"no ports", "user_media_failed", errors.New("no ports"), func(*Event) {}},
+		{"an empty offer", "unknown_error", nil, func(e *Event) {
+			e.Content = json.RawMessage(`{"call_id":"c1","party_id":"p1","version":"1","lifetime":60000,"offer":{"type":"offer","sdp":""}}`)
+		}},
+		{"no offer", "unknown_error", nil, func(e *Event) {
+			e.Content = json.RawMessage(`{"call_id":"c1","party_id":"p1","version":"1","lifetime":60000}`)
+		}},
+	} {
+		board(t, nil, func(h *house, m *media, _ *Agent) {
+			m.fail = tt.fail
+			e := invite(alice, "")
+			tt.invite(&e)
+			h.put(e)
+			synctest.Wait()
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			reasons := map[string]string{}
+			for _, e := range h.sent {
+				var content struct{ Reason string }
+				if err := json.Unmarshal(e.Content, &content); err != nil {
+					t.Fatal(err)
+				}
+				reasons[e.Type] = content.Reason
+			}
+			if reasons[call.TypeReject] != tt.reason || reasons[call.TypeHangup] != tt.reason {
+				t.Errorf("%s: the board said %v, want %s", tt.name, reasons, tt.reason)
+			}
+		})
+	}
+}
+
 func TestThePeerLeaves(t *testing.T) {
 	board(t, nil, func(h *house, m *media, _ *Agent) {
 		h.put(invite(alice, ""))

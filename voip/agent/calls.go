@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"time"
 
 	"porchlight/server/matrix"
@@ -212,7 +213,11 @@ func (a *Agent) order(ctx context.Context, c *activeCall, o call.Output) {
 		s, err := a.Bridge.Open(ctx)
 		if err != nil {
 			a.Log.Error("the media of a call cannot be opened", "error", err)
-			a.helpers.Go(func() { a.report(ctx, report{call: c, input: call.MediaFailed{}}) })
+			var in call.Input = call.MediaFailed{}
+			if errors.Is(err, call.ErrBusy) {
+				in = call.HangUp{Reason: call.UserBusy}
+			}
+			a.helpers.Go(func() { a.report(ctx, report{call: c, input: in}) })
 			return
 		}
 		if c.deaf {

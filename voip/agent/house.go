@@ -145,6 +145,8 @@ type Event struct {
 
 // Bridge makes the media of calls.
 type Bridge interface {
+	// Open begins the media of one call. Its error wraps call.ErrBusy if there are as many
+	// calls as there may be.
 	Open(ctx context.Context) (Session, error)
 }
 

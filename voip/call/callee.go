@@ -28,10 +28,16 @@ func (m *machine) invite(e Event, c *Invite) {
 	m.set(TimerInvite, left)
 }
 
-// caughtUp rings, now that no later event can say the call is over.
+// caughtUp rings, now that no later event can say the call is over. A call that offers nothing
+// at all is refused: nobody could answer it.
 //
 // spec: MSC2746 liveness: only once the entire sync response is processed.
 func (m *machine) caughtUp() {
+	if m.phase == Invited && !(Description{SDP: m.offer}).hasMedia() {
+		m.note("an offer without any media is refused")
+		m.fail(WhyError, UnknownError)
+		return
+	}
 	if m.phase == Invited {
 		m.phase = Ringing
 		m.ringing = true
@@ -87,7 +93,7 @@ func (m *machine) answered(d LocalDescription) {
 	m.stop(TimerInvite)
 	m.phase = Answered
 	m.sent = true
-	m.stream = d.StreamID
+	m.stream, m.lacks = d.StreamID, d.Lacks
 	m.emit(Send{&AnswerEvent{
 		Common: m.common(), Answer: d.Description,
 		Capabilities: capabilities(), Streams: m.localStreams(),

@@ -171,6 +171,19 @@ func TestCallee(t *testing.T) {
 			step{Mute{Audio: true}, end("send sdp_stream_metadata_changed", "send org.matrix.call.sdp_stream_metadata_changed")},
 			step{Mute{Audio: true}, nil})},
 
+		{"streams: the camera fails and works again", callee(), then(active(t),
+			step{Lacks{Video: true}, end("send sdp_stream_metadata_changed", "send org.matrix.call.sdp_stream_metadata_changed")},
+			step{Lacks{Video: true}, nil},
+			step{Mute{Video: true}, nil},
+			step{Lacks{}, nil},
+			step{Mute{}, end("send sdp_stream_metadata_changed", "send org.matrix.call.sdp_stream_metadata_changed")})},
+		{"streams: what is lacking from the start is said with the answer", callee(), then(ringing(t, "hers"),
+			step{Accept{}, end("stop ringing", "apply offer")},
+			step{Lacks{Video: true}, nil})},
+		{"offer: one of nothing is refused as soon as it may ring", callee(), []step{
+			{ev(t, alice, "hers", TypeInvite, `,"lifetime":90000`), end("set invite 1m30s")},
+			{CaughtUp{}, end("note", "send hangup unknown_error", "send reject", "stop invite", "ended failed unknown_error")}}},
+
 		{"room leave: the caller", callee(), then(active(t),
 			step{Left{User: bob}, nil},
 			step{Left{User: alice}, end("close", "ended peer left the room")})},

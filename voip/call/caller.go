@@ -18,7 +18,7 @@ func (m *machine) invited(d LocalDescription) {
 	m.wantsOffer = false
 	m.phase = Inviting
 	m.sent = true
-	m.stream = d.StreamID
+	m.stream, m.lacks = d.StreamID, d.Lacks
 	m.emit(Send{&Invite{
 		Common: m.common(), Lifetime: int64(m.cfg.Lifetime / time.Millisecond),
 		Invitee: m.cfg.Invitee, Offer: d.Description,

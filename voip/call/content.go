@@ -2,6 +2,7 @@ package call
 
 import (
 	"encoding/json"
+	"errors"
 	"strings"
 
 	"porchlight/server/matrix"
@@ -77,6 +78,11 @@ const (
 	Offer  = "offer"
 	Answer = "answer"
 )
+
+// hasMedia says whether the description has any media section.
+func (d Description) hasMedia() bool {
+	return strings.HasPrefix(d.SDP, "m=") || strings.Contains(d.SDP, "\nm=")
+}
 
 // HasVideo says whether the description has a video section that is not refused. One with
 // port 0 is, unless it is bundle-only. spec: RFC 9143 7.1.2
@@ -214,6 +220,10 @@ const (
 	// do not know it take it for an unknown reason.
 	AnsweredElsewhere HangupReason = "answered_elsewhere"
 )
+
+// ErrBusy is what opening the media of a call fails with if as many go on as there may be;
+// the call is then ended with UserBusy.
+var ErrBusy = errors.New("call: too many calls at once")
 
 // Hangup is m.call.hangup.
 type Hangup struct {

@@ -11,7 +11,7 @@ import (
 func Example() {
 	s := call.Start(call.Config{Role: call.Callee, Self: "@porch:house", CallID: "c1", PartyID: "ours"})
 	invite, err := call.Parse(call.TypeInvite, []byte(`{"call_id": "c1", "party_id": "hers", "version": "1",
-		"lifetime": 60000, "offer": {"type": "offer", "sdp": "v=0"}}`))
+		"lifetime": 60000, "offer": {"type": "offer", "sdp": "v=0\nm=audio 9 X 0"}}`))
 	if err != nil {
 		fmt.Println(err)
 		return

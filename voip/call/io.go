@@ -60,7 +60,11 @@ type (
 	LocalDescription struct {
 		Description Description
 		StreamID    string
+		Lacks       Lacks
 	}
+	// Lacks says what our stream is without, whatever is or is not muted: there is no such
+	// device, it has failed, or the peer takes nothing that it makes.
+	Lacks struct{ Audio, Video bool }
 	// LocalCandidates were found after the description was ready.
 	LocalCandidates struct{ Candidates []Candidate }
 	// Connected: media can flow.
@@ -96,6 +100,7 @@ func (GlareLost) input()        {}
 func (Mute) input()             {}
 func (Renegotiate) input()      {}
 func (LocalDescription) input() {}
+func (Lacks) input()            {}
 func (LocalCandidates) input()  {}
 func (Connected) input()        {}
 func (Disconnected) input()     {}

@@ -19,7 +19,7 @@ func (m *machine) localStreams() Streams {
 		return BothStreams(map[string]Stream{})
 	}
 	return BothStreams(map[string]Stream{m.stream: {
-		Purpose: PurposeUserMedia, AudioMuted: m.muted.Audio, VideoMuted: m.muted.Video,
+		Purpose: PurposeUserMedia, AudioMuted: m.muted.Audio || m.lacks.Audio, VideoMuted: m.muted.Video || m.lacks.Video,
 	}})
 }
 
@@ -48,14 +48,16 @@ func (m *machine) streamsChanged(e Event, c *StreamsChanged) {
 	}
 }
 
-// mute tells the peer what it will not hear or see; both names of the event are
-// sent, since no client reads both.
-func (m *machine) mute(in Mute) {
-	if m.muted == in {
-		return
-	}
-	m.muted = in
-	if !m.sent || m.stream == "" {
+// mute tells the peer what it will not hear or see.
+func (m *machine) mute(in Mute) { m.restream(func() { m.muted = in }) }
+
+// restream changes what our stream is said to be, and tells the peer if it hears of it by no
+// description. Both names of the event are sent, since no client reads both.
+func (m *machine) restream(change func()) {
+	before := m.localStreams().Stable[m.stream]
+	change()
+	after := m.localStreams().Stable[m.stream]
+	if before == after || !m.sent || m.stream == "" {
 		return // said with the description
 	}
 	m.emit(
@@ -180,7 +182,7 @@ func (m *machine) established() bool { return m.phase == Answered || m.phase == 
 // sendNegotiate describes our side anew. ICE may have been restarted, and then
 // its candidates are announced afresh.
 func (m *machine) sendNegotiate(d LocalDescription) {
-	m.stream = d.StreamID
+	m.stream, m.lacks = d.StreamID, d.Lacks
 	m.localEnd = false
 	m.emit(Send{&Negotiate{
 		Common: m.common(), Lifetime: int64(NegotiateLifetime / time.Millisecond),

@@ -105,6 +105,9 @@ func check(c Content) error {
 				return matrix.BadJSON("the invitee of a call is no user ID")
 			}
 		}
+		if c.Offer.SDP == "" {
+			return checkStreams(c.Streams) // the caller has to be told
+		}
 		return checkMedia(c.Offer, c.Streams)
 	case *AnswerEvent:
 		return checkMedia(c.Answer, c.Streams)

@@ -137,6 +137,7 @@ type State struct {
 
 	stream       string // our msid stream ID
 	muted        Mute
+	lacks        Lacks       // of our stream
 	early        []party     // candidates of others before they could be used
 	local        []Candidate // ours, waiting for their batch
 	localEnd     bool        // the end-of-candidates went out
@@ -268,6 +269,8 @@ func (m *machine) take(in Input) {
 		m.renegotiate(in)
 	case LocalDescription:
 		m.localDescription(in)
+	case Lacks:
+		m.restream(func() { m.lacks = in })
 	case LocalCandidates:
 		m.localCandidates(in.Candidates)
 	case Connected, Disconnected, PathLost, ConnectionFailed, MediaFailed, OfferFailed:
