@@ -10,11 +10,13 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pion/transport/v5"
 	"github.com/pion/webrtc/v4"
 
+	"porchlight/voip/call"
 	"porchlight/voip/device"
 )
 
@@ -45,8 +47,8 @@ const (
 var (
 	// ErrClosed says that the bridge or the session has ended.
 	ErrClosed = errors.New("bridge: closed")
-	// ErrBusy says that Config.MaxSessions sessions are open.
-	ErrBusy = errors.New("bridge: too many calls at once")
+	// ErrBusy says that Config.MaxSessions sessions are open. It wraps call.ErrBusy.
+	ErrBusy = fmt.Errorf("bridge: %w", call.ErrBusy)
 )
 
 // Config says how a Bridge is to work. Only Media is required.
@@ -87,6 +89,7 @@ type Bridge struct {
 	jobs   chan job
 	closed chan struct{} // closed when Run has ended or Close was called
 	once   sync.Once
+	format atomic.Pointer[device.H264Format] // what the camera codes by itself, as far as it was seen
 
 	mu       sync.Mutex
 	sessions map[*Session]bool // that run

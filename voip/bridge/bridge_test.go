@@ -3,8 +3,11 @@ package bridge
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
 	"runtime"
 	"runtime/pprof"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -27,12 +30,15 @@ const patience = 20 * time.Second
 
 // fakeMedia is a board whose camera and microphone tick.
 type fakeMedia struct {
-	video []device.VideoCodec
-	audio []device.AudioCodec
-	fail  error // of every Open
+	video   []device.VideoCodec
+	audio   []device.AudioCodec
+	fail    error  // of every Open
+	failing string // if not empty, of the Open of this kind only
+	h264    string // the profile-level-id of its H.264, which begins with a key frame of that
+	past    int    // so many pictures are there at once
 
 	cameras, microphones atomic.Int32 // open now
-	keys                 atomic.Int32
+	keys, read           atomic.Int32 // read: pictures
 	bitrate              atomic.Int32
 	loss                 atomic.Int32           // of the sound, in 256ths
 	heard                chan device.AudioCodec // codecs of what the loudspeaker was given
@@ -49,15 +55,17 @@ func (m *fakeMedia) VideoCodecs() []device.VideoCodec { return m.video }
 func (m *fakeMedia) AudioCodecs() []device.AudioCodec { return m.audio }
 
 func (m *fakeMedia) OpenVideo(_ context.Context, c device.VideoCodec) (device.VideoStream, error) {
-	if m.fail != nil {
+	if m.fail != nil && m.failing != "audio" {
 		return nil, m.fail
 	}
 	m.cameras.Add(1)
-	return &fakeVideo{fakeStream: newStream(&m.cameras), m: m, codec: c}, nil
+	v := &fakeVideo{fakeStream: newStream(&m.cameras), m: m, codec: c}
+	v.past = m.past
+	return v, nil
 }
 
 func (m *fakeMedia) OpenAudio(_ context.Context, c device.AudioCodec) (device.AudioStream, error) {
-	if m.fail != nil {
+	if m.fail != nil && m.failing != "video" {
 		return nil, m.fail
 	}
 	m.microphones.Add(1)
@@ -72,6 +80,7 @@ type fakeStream struct {
 	tick *time.Ticker
 	open *atomic.Int32
 	n    int
+	past int
 }
 
 func newStream(open *atomic.Int32) *fakeStream {
@@ -79,10 +88,12 @@ func newStream(open *atomic.Int32) *fakeStream {
 }
 
 func (s *fakeStream) next(ctx context.Context, size int) (device.EncodedFrame, error) {
-	select {
-	case <-s.tick.C:
-	case <-ctx.Done():
-		return device.EncodedFrame{}, ctx.Err()
+	if s.n >= s.past {
+		select {
+		case <-s.tick.C:
+		case <-ctx.Done():
+			return device.EncodedFrame{}, ctx.Err()
+		}
 	}
 	s.n++
 	return device.EncodedFrame{Data: bytes.Repeat([]byte{0x10}, size), Duration: device.PacketDuration, Key: s.n == 1}, nil
@@ -101,7 +112,50 @@ type fakeVideo struct {
 }
 
 func (v *fakeVideo) ReadFrame(ctx context.Context) (device.EncodedFrame, error) {
-	return v.next(ctx, 3000)
+	f, err := v.next(ctx, 3000)
+	v.m.read.Add(1)
+	if err == nil && v.codec == device.H264 {
+		f.Data = h264Picture(v.m.h264, f.Key)
+	}
+	return f, err
+}
+
+// h264Picture is a picture of VGA as Annex B that only its parameter sets are real of.
+func h264Picture(id string, key bool) []byte {
+	start := []byte{0, 0, 0, 1}
+	slice := append([]byte{0x41}, bytes.Repeat([]byte{0x9a}, 3000)...)
+	if !key {
+		return append(start, slice...)
+	}
+	slice[0] = 0x65
+	if id == "?" {
+		return append(start, slice...) // without any
+	}
+	if id == "" {
+		id = "42c01e"
+	}
+	head, err := hex.DecodeString(id)
+	if err != nil {
+		panic(err)
+	}
+	bits := "1" // the number of the set
+	if head[0] >= 100 {
+		bits += "010" + "1" + "1" + "0" + "0" // 4:2:0, 8 bits, no scaling lists
+	}
+	bits += "1" + "011" + "010" + "0"                                 // frame numbers, shown as coded, one reference, no gaps
+	bits += "00000101000" + "000011110" + "1" + "1" + "0" + "0" + "1" // 40 by 30 macroblocks
+	for len(bits)%8 != 0 {
+		bits += "0"
+	}
+	sps := append([]byte{0x67}, head...)
+	for ; bits != ""; bits = bits[8:] {
+		b, err := strconv.ParseUint(bits[:8], 2, 8)
+		if err != nil {
+			panic(err)
+		}
+		sps = append(sps, byte(b))
+	}
+	return slices.Concat(start, sps, start, []byte{0x68, 0xce, 0x38, 0x80}, start, slice)
 }
 func (v *fakeVideo) RequestKeyFrame()         { v.m.keys.Add(1) }
 func (v *fakeVideo) SetBitrate(b int)         { v.m.bitrate.Store(int32(b)) }

@@ -100,28 +100,6 @@ func widen(sections []section) string {
 	return joinSDP(wide)
 }
 
-// narrow gives the sections of our answer the directions that the offer allows,
-// and refuses those that the offer has ended.
-func narrow(answer string, offer []section) (string, error) {
-	ours, err := parseSDP(answer)
-	if err != nil {
-		return "", err
-	}
-	for i := range ours {
-		if i >= len(offer) || ours[i].kind == "" {
-			continue
-		}
-		ours[i].dir &= offer[i].dir.reverse()
-		if offer[i].off {
-			ours[i].dir = 0
-			fields := strings.Fields(ours[i].lines[0])
-			fields[1] = "0"
-			ours[i].lines[0] = strings.Join(fields, " ")
-		}
-	}
-	return joinSDP(ours), nil
-}
-
 // live is the first section of a kind that is not off, if there is one.
 func live(sections []section, kind string) (section, bool) {
 	for _, s := range sections {

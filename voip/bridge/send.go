@@ -23,9 +23,17 @@ const (
 	reopenAfter = 2 * time.Second
 	reopenMost  = 8
 	worksAgain  = 10 * time.Second
-	// maxHeld and maxHeldBytes bound the frames kept until the connection is there.
-	maxHeld      = 64
-	maxHeldBytes = 2 << 20
+	// maxHeld and maxHeldBytes bound the frames kept until the connection is there. They take
+	// what a camera with rare key frames is replayed by (see voip/device), and what it makes
+	// meanwhile; the bytes are shared with all who watch it.
+	maxHeld      = 2048
+	maxHeldBytes = 8 << 20
+	// burstRate is how fast pictures from the past are sent on a good line, in bits per
+	// second, since all at once they would not fit into the buffers on the way. They are those
+	// kept until there was a connection, and those shorter than burstLength, which is how a
+	// device marks them.
+	burstRate   = 12_000_000
+	burstLength = 2 * time.Millisecond
 )
 
 // sender is one of our streams: the track, and the pump that feeds it.
@@ -128,12 +136,11 @@ func (s *Session) pump(ctx context.Context, snd *sender, codec string) {
 			if cerr := src.close(); cerr != nil {
 				s.log.Debug("bridge: closing a device", "error", cerr)
 			}
-		} else if attempt == 0 && ctx.Err() == nil {
-			s.deviceFailed(snd.kind)
 		}
 		if ctx.Err() != nil {
 			return
 		}
+		s.deviceFailed(snd.kind, attempt == 0 && src.read == nil)
 		s.log.Warn("bridge: a device failed in a call", "kind", snd.kind, "codec", codec, "error", err)
 		if s.b.cfg.Now().Sub(begin) >= worksAgain {
 			wait = reopenAfter
@@ -159,7 +166,7 @@ func (s *Session) openSource(ctx context.Context, snd *sender, codec string) (so
 			return a.Close()
 		}}, nil
 	}
-	v, err := s.b.cfg.Media.OpenVideo(ctx, device.VideoCodec(codec))
+	v, err := s.openVideo(ctx, device.VideoCodec(codec))
 	if err != nil {
 		return source{}, err
 	}
@@ -176,6 +183,16 @@ func (s *Session) openSource(ctx context.Context, snd *sender, codec string) (so
 		snd.mu.Unlock()
 		return v.Close()
 	}}, nil
+}
+
+// openVideo opens the camera, or takes over that of which the format was looked at.
+func (s *Session) openVideo(ctx context.Context, codec device.VideoCodec) (device.VideoStream, error) {
+	if codec == device.H264 {
+		if c := s.opened264.Swap(nil); c != nil {
+			return c, nil
+		}
+	}
+	return s.b.cfg.Media.OpenVideo(ctx, codec)
 }
 
 // feed writes frames until the source fails or ctx ends. The device is started
@@ -198,7 +215,7 @@ func (s *Session) feed(ctx context.Context, snd *sender, src source) error {
 			continue
 		}
 		for _, h := range held.frames {
-			if err := s.write(ctx, snd, h); err != nil {
+			if err := s.write(ctx, snd, h, true); err != nil {
 				return err
 			}
 		}
@@ -209,7 +226,7 @@ func (s *Session) feed(ctx context.Context, snd *sender, src source) error {
 		if snd.kind == "video" && !s.affords(snd, &line, &f) {
 			continue
 		}
-		if err := s.write(ctx, snd, f); err != nil {
+		if err := s.write(ctx, snd, f, f.Duration < burstLength); err != nil {
 			return err
 		}
 		snd.dueKey(s.b.cfg.Now, s.countKey)
@@ -256,8 +273,8 @@ func (h *heldFrames) keep(f device.EncodedFrame) {
 
 // write sends a frame. After a pause in which the device was closed the stream's
 // clock has to move on by the time that has passed, or the receiver would take
-// all that follows for late.
-func (s *Session) write(ctx context.Context, snd *sender, f device.EncodedFrame) error {
+// all that follows for late. past says that the frame is one of many that are there at once.
+func (s *Session) write(ctx context.Context, snd *sender, f device.EncodedFrame, past bool) error {
 	now := s.b.cfg.Now()
 	gap := f.Duration
 	if passed := now.Sub(snd.last); !snd.last.IsZero() && passed > gap+time.Second {
@@ -265,10 +282,14 @@ func (s *Session) write(ctx context.Context, snd *sender, f device.EncodedFrame)
 	}
 	snd.last = now
 	wait := func(int) {}
-	if rate := s.wish(s.Stats().Bitrate); rate > 0 && snd.kind == "video" {
-		wait = func(size int) { pause(ctx, time.Duration(size*8)*time.Second/time.Duration(paceFactor*rate)) }
+	rate := paceFactor * s.wish(s.Stats().Bitrate)
+	if rate == 0 && past {
+		rate = burstRate
 	}
-	if err := snd.track.write(f.Data, gap, wait); err != nil {
+	if rate > 0 && snd.kind == "video" {
+		wait = func(size int) { pause(ctx, time.Duration(size*8)*time.Second/time.Duration(rate)) }
+	}
+	if err := snd.track.write(s.conforming(snd, f), gap, wait); err != nil {
 		if errors.Is(err, context.Canceled) {
 			return err
 		}
@@ -276,6 +297,7 @@ func (s *Session) write(ctx context.Context, snd *sender, f device.EncodedFrame)
 		s.log.Debug("bridge: a frame could not be sent", "error", err)
 		return nil
 	}
+	s.deviceWorks(snd.kind)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if snd.kind == "audio" {
@@ -286,18 +308,46 @@ func (s *Session) write(ctx context.Context, snd *sender, f device.EncodedFrame)
 	return nil
 }
 
-// deviceFailed reports if none of the streams that the peer wants can be had.
-func (s *Session) deviceFailed(kind string) {
+// conforming is a frame as it was promised to the peer.
+func (s *Session) conforming(snd *sender, f device.EncodedFrame) []byte {
+	if snd.kind != "video" || !f.Key || snd.track.chosen() != string(device.H264) {
+		return f.Data
+	}
+	s.learn(f)
+	s.mu.Lock()
+	terms := s.terms
+	s.mu.Unlock()
+	if terms == nil {
+		return f.Data
+	}
+	return terms.conform(f.Data)
+}
+
+// deviceFailed tells the peer that a stream stands still, and reports at the first attempt if
+// none of those that it wants can be had.
+func (s *Session) deviceFailed(kind string, first bool) {
 	s.mu.Lock()
 	s.failed[kind] = true
-	all := true
+	all := first
 	for k := range s.wanted {
 		all = all && s.failed[k]
 	}
 	nothing := s.stats.AudioSent+s.stats.VideoSent == 0
 	s.mu.Unlock()
+	s.retell()
 	if all && nothing {
 		s.report(call.MediaFailed{})
+	}
+}
+
+// deviceWorks tells the peer that a stream goes on.
+func (s *Session) deviceWorks(kind string) {
+	s.mu.Lock()
+	failed := s.failed[kind]
+	delete(s.failed, kind)
+	s.mu.Unlock()
+	if failed {
+		s.retell()
 	}
 }
 

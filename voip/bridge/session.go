@@ -94,6 +94,9 @@ type Session struct {
 	taken       int                // candidates of the peer since its ICE began or was restarted
 	peerUfrag   string             // of its last description
 	withheld    map[string]bool    // kinds that are not sent
+	hidden      map[int]section    // of the agreed description, by place: what pion is not shown
+	alone       int                // place of the one section that is taken; 0: they are in a bundle
+	opened264   atomic.Pointer[camera]
 
 	mu          sync.Mutex
 	closed      bool // no new streams
@@ -107,13 +110,19 @@ type Session struct {
 	found       []call.Candidate         // candidates of ours that wait
 	digits      map[webrtc.SSRC]lastTone // by track
 	wanted      map[string]bool          // our streams that the peer wants, by kind
-	failed      map[string]bool          // those whose device could not be opened
+	offers      map[string]bool          // those that the peer takes, if it wants them, by kind
+	failed      map[string]bool          // those whose device could not be opened, or has failed
+	told        call.Lacks               // what the peer was told last
 	deadName    string                   // for ICE, of the path in use, if it is dead
 	cut         bool                     // the address was gone by which the connection goes
 	listed      map[string]call.Stream   // the peer's metadata; nil: it sent none
 	first       *string                  // the stream of the peer that came first
 	sending     map[uint32]*sender       // by SSRC
 	picture     *sender                  // of pictures; nil without
+	terms       *h264Terms               // on which H.264 is sent; nil: on none
+	placed      bool                     // it is known where our candidates belong: to
+	placeMid    *string                  // the section of this name, if it has one,
+	placeLine   uint16                   // and of this number
 	remb        int                      // what the peer says it can take, in bits per second; 0: nothing
 	rembAt      time.Time
 }
@@ -247,9 +256,35 @@ func (s *Session) described(kind, sdp string, err error) {
 		if !s.sendsAnything() {
 			stream = ""
 		}
-		s.report(call.LocalDescription{Description: call.Description{Type: kind, SDP: sdp}, StreamID: stream})
+		s.report(call.LocalDescription{Description: call.Description{Type: kind, SDP: sdp}, StreamID: stream, Lacks: s.tell()})
 	}
 	s.release()
+}
+
+// lacking is what our stream is without. s.mu is held.
+func (s *Session) lacking() call.Lacks {
+	without := func(kind string) bool { return !s.offers[kind] || s.failed[kind] }
+	return call.Lacks{Audio: without("audio"), Video: without("video")}
+}
+
+// tell is what the peer is told that our stream is without.
+func (s *Session) tell() call.Lacks {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.told = s.lacking()
+	return s.told
+}
+
+// retell reports what our stream is without if the peer has heard otherwise.
+func (s *Session) retell() {
+	s.mu.Lock()
+	now := s.lacking()
+	changed := now != s.told
+	s.told = now
+	s.mu.Unlock()
+	if changed {
+		s.report(now)
+	}
 }
 
 // report queues an event for whoever reads Events.
@@ -296,6 +331,7 @@ func (s *Session) stop() {
 		s.log.Debug("bridge: closing a peer connection", "error", err)
 	}
 	s.work.Wait()
+	s.letGo(s.opened264.Swap(nil))
 	s.pathDead(false)
 	s.mu.Lock()
 	speaker := s.speaker
