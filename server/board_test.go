@@ -148,6 +148,9 @@ func TestBoardSettings(t *testing.T) {
 	do(server.Order{Do: "board get", Setting: "ring_timeout"}, "33s")
 
 	dir := quiet(t.TempDir())
+	if _, err := server.Prepare(t.Context(), dir, server.Order{Do: "identity"}); err != nil {
+		t.Fatal(err)
+	}
 	for _, o := range []server.Order{
 		{Do: "board set", Setting: "ring_timeout", Value: "20s"}, {Do: "board get", Setting: "ring_timeout"},
 	} {

@@ -11,6 +11,8 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -79,6 +81,8 @@ type Config struct {
 
 	// dataOnly opens the keepers without doors or devices.
 	dataOnly bool
+	// existing opens only a server that has been founded.
+	existing bool
 }
 
 // Limits bounds what others take of the machine, so that nothing they send brings a board with
@@ -261,6 +265,7 @@ func (c *Config) fill() error {
 	if len(c.Listen) == 0 {
 		c.Listen = []string{DefaultListen}
 	}
+	c.Listen = withHosts(c.Listen)
 	switch c.Registration {
 	case "":
 		c.Registration = RegistrationClosed
@@ -308,6 +313,17 @@ func (c *Config) fill() error {
 		c.Board.Name = "Porch"
 	}
 	return nil
+}
+
+// withHosts makes addresses of bare ports, which people write for all addresses of the machine.
+func withHosts(addresses []string) []string {
+	all := slices.Clone(addresses)
+	for i, addr := range all {
+		if _, err := strconv.ParseUint(addr, 10, 16); err == nil {
+			all[i] = ":" + addr
+		}
+	}
+	return all
 }
 
 // dbFile is the file of all rows but media.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"porchlight/server/matrix"
+	"porchlight/server/setup"
 )
 
 // Order is something that whoever has the data folder asks of the house: the commands of
@@ -63,19 +65,47 @@ type orderReply struct {
 	Failure  string `json:"failure,omitempty"` // any other error
 }
 
-// Ask gives an order to the house in the data folder: to the running one, or else it opens
+// Ask gives an order to the server in the data folder: to the running one, or else it opens
 // the data for the time of the order. It returns lines for a person. The error is what the
-// order met, or kv.ErrInUse if somebody has the data open who does not answer.
+// order met, a NoServerError if the folder holds no server, or kv.ErrInUse if somebody has
+// the data open who does not answer.
 func Ask(ctx context.Context, c Config, o Order) ([]string, error) {
-	client, running := dial(c.Data)
-	if !running {
-		s, err := openData(ctx, c)
-		if err != nil {
-			return nil, err
-		}
-		lines, err := s.Do(ctx, o)
-		return lines, errors.Join(err, s.Close())
+	client, running, err := dial(c.Data)
+	if err != nil {
+		return nil, err
 	}
+	if running {
+		return askRunning(ctx, client, o)
+	}
+	s, err := openData(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	lines, err := s.Do(ctx, o)
+	return lines, errors.Join(err, s.Close())
+}
+
+// Prepare is Ask for the command that prepares a data folder: it makes the server that an
+// order is for, if there is none.
+func Prepare(ctx context.Context, c Config, o Order) ([]string, error) {
+	there, err := Exists(c.Data)
+	if err != nil {
+		return nil, err
+	}
+	if there {
+		return Ask(ctx, c, o)
+	}
+	c.dataOnly = true
+	s, err := New(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	lines, err := s.Do(ctx, o)
+	return lines, errors.Join(err, s.Close())
+}
+
+// askRunning gives an order to a running server.
+func askRunning(ctx context.Context, client *http.Client, o Order) ([]string, error) {
 	body, err := json.Marshal(o)
 	if err != nil {
 		return nil, err
@@ -104,9 +134,13 @@ func Ask(ctx context.Context, c Config, o Order) ([]string, error) {
 	return reply.Lines, nil
 }
 
-// AskBackup writes a backup of the house in the data folder, running or not.
+// AskBackup writes a backup of the server in the data folder, running or not. The errors are
+// those of Ask.
 func AskBackup(ctx context.Context, c Config, w io.Writer) error {
-	client, running := dial(c.Data)
+	client, running, err := dial(c.Data)
+	if err != nil {
+		return err
+	}
 	if !running {
 		s, err := openData(ctx, c)
 		if err != nil {
@@ -141,30 +175,55 @@ const (
 	backupFailure = "Backup-Failure"
 )
 
-// openData opens the keepers without doors or devices.
+// openData opens the stores of a server that is there, without API or devices. It makes
+// nothing: a command for a mistyped folder, or a disk that is not mounted, must not found a
+// second server there and report success.
 func openData(ctx context.Context, c Config) (*Server, error) {
-	c.dataOnly = true
-	return New(ctx, c)
+	there, err := Exists(c.Data)
+	if err != nil {
+		return nil, err
+	}
+	if !there {
+		return nil, &NoServerError{c.Data}
+	}
+	c.dataOnly, c.existing = true, true
+	s, err := New(ctx, c)
+	if errors.Is(err, setup.ErrNoServerName) {
+		return nil, &NoServerError{c.Data}
+	}
+	return s, err
 }
 
-// dial reaches the running house, if there is one.
-func dial(data string) (*http.Client, bool) {
+// dial reaches the running server, if there is one. The error is fs.ErrPermission where a
+// socket is there that only another user may use.
+func dial(data string) (client *http.Client, running bool, err error) {
 	path := filepath.Join(data, socketName)
 	conn, err := net.Dial("unix", path)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, false, fmt.Errorf("the server in %s belongs to another user: %w", data, err)
+	}
 	if err != nil {
-		return nil, false
+		return nil, false, nil // nobody listens there
 	}
 	_ = conn.Close() // it was only to see whether somebody listens
 	return &http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", path)
 		},
-	}}, true
+	}}, true, nil
 }
+
+// maxSocketPath is how long the name of a Unix socket may be, in bytes: sun_path less its
+// final NUL.
+const maxSocketPath = 107
 
 // listenControl opens the socket. Only whoever may write into the data folder can reach it.
 func (s *Server) listenControl(ctx context.Context) (err error) {
 	path := filepath.Join(s.Config.Data, socketName)
+	// An absolute name lets commands find the server from wherever they are called: see FindRunning.
+	if full, err := filepath.Abs(path); err == nil && len(full) <= maxSocketPath {
+		path = full
+	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err // left by a house that was killed; the database's lock says it is not running
 	}

@@ -51,9 +51,12 @@ func running(t *testing.T, c server.Config) (*server.Server, func()) {
 func TestOrdersReachTheHouseRunningOrNot(t *testing.T) {
 	for _, run := range []bool{true, false} {
 		c := quiet(t.TempDir())
+		c.Registration = server.RegistrationToken
 		stop := func() {}
 		if run {
 			_, stop = running(t, c)
+		} else if _, err := server.Prepare(t.Context(), c, server.Order{Do: "identity"}); err != nil {
+			t.Fatal(err)
 		}
 		steps := []struct {
 			order server.Order

@@ -61,6 +61,7 @@ type network struct {
 	page   *discovery.Page
 	relay  *relay.Relay
 	secure *tls.Config // for the listeners for HTTPS
+	closed []string    // sentences about addresses for HTTPS that could not be opened
 }
 
 // fill sets defaults and checks the rest.
@@ -71,7 +72,7 @@ func (c *NetworkConfig) fill(ownCertificate bool) error {
 			listen = append(listen, addr)
 		}
 	}
-	c.ListenHTTPS = listen
+	c.ListenHTTPS = withHosts(listen)
 	if ownCertificate && len(listen) == 0 {
 		return errors.New("a TLS certificate is for an address for HTTPS, and there is none")
 	}
@@ -142,11 +143,11 @@ func (s *Server) services(name string) []discovery.Service {
 	text := [][2]string{{"path", "/"}, {"server_name", string(s.Setup.ServerName())}, {"version", Version()}}
 	base := ""
 	var all []discovery.Service
-	if port := portOf(s.secure); port != 0 {
+	if port := portOf(fromOutside(s.secure)); port != 0 {
 		base = "https://" + net.JoinHostPort(name, strconv.Itoa(port))
 		all = append(all, discovery.Service{Type: "_https._tcp", Port: port, Text: text})
 	}
-	if port := portOf(s.listeners); port != 0 {
+	if port := portOf(fromOutside(s.listeners)); port != 0 {
 		base = cmp.Or(base, "http://"+net.JoinHostPort(name, strconv.Itoa(port)))
 		all = append(all, discovery.Service{Type: "_http._tcp", Port: port, Text: text})
 	}
@@ -164,6 +165,25 @@ func portOf(all []net.Listener) int {
 		}
 	}
 	return 0
+}
+
+// fromOutside are the listeners that other machines can reach: not those bound to a loopback
+// address, as behind a proxy.
+func fromOutside(all []net.Listener) (reachable []net.Listener) {
+	for _, l := range all {
+		if ip := boundTo(l); ip == nil || !ip.IsLoopback() {
+			reachable = append(reachable, l)
+		}
+	}
+	return reachable
+}
+
+// boundTo is the one address that a listener is bound to; nil if it is all of them.
+func boundTo(l net.Listener) net.IP {
+	if tcp, ok := l.Addr().(*net.TCPAddr); ok && !tcp.IP.IsUnspecified() {
+		return tcp.IP
+	}
+	return nil
 }
 
 // openHTTPS makes what certificates come from: the owner's files, or the house's authority.
@@ -310,16 +330,20 @@ func (s *Server) SecureURLs() []string {
 	if port == 0 {
 		return nil
 	}
+	// An address that nothing listens at must not be shown.
+	bound, lan := boundTo(s.secure[0]), lanAddress()
+	if bound != nil {
+		lan = bound.String()
+	}
 	var hosts []string
-	if s.network.certs == nil { // what the owner's own certificate is for, the owner knows
+	switch {
+	case s.network.certs == nil: // what the owner's own certificate is for, the owner knows
 		hosts = append(hosts, cmp.Or(s.publicHost(), serverHost(s.Setup.ServerName())))
-	} else {
-		if s.network.names != nil {
-			hosts = append(hosts, s.network.names.Name())
-		}
-		if a := lanAddress(); a != "" {
-			hosts = append(hosts, a)
-		}
+	case s.network.names != nil && (bound == nil || !bound.IsLoopback()):
+		hosts = append(hosts, s.network.names.Name())
+	}
+	if s.network.certs != nil && lan != "" {
+		hosts = append(hosts, lan)
 	}
 	var urls []string
 	for _, host := range hosts {
@@ -334,7 +358,9 @@ func (s *Server) listenHTTPS(ctx context.Context) {
 	for _, addr := range s.Config.Network.ListenHTTPS {
 		l, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
 		if err != nil {
-			s.Config.Log.Error("HTTPS cannot be had at one address: secure pages, and with them microphones, do not work there", "address", addr, "error", err)
+			s.Config.Log.Error("cannot listen for HTTPS: secure pages, and with them microphones in browsers, do not work there",
+				"address", addr, "error", err)
+			s.network.closed = append(s.network.closed, fmt.Sprintf("HTTPS is off at %s: %v. Browsers use no microphone without it.", addr, err))
 			continue
 		}
 		s.secure = append(s.secure, tls.NewListener(s.connections.Listen(l), s.network.secure))
@@ -440,6 +466,7 @@ func (s *Server) networkAbout() (lines []string) {
 		case <-s.closing: // the house stops: nobody has to be told
 		}
 	}
+	lines = append(lines, s.network.closed...)
 	if urls := s.SecureURLs(); len(urls) > 0 {
 		lines = append(lines, "With TLS, which calls from a browser need: "+strings.Join(urls, " or "))
 		if s.network.page != nil {

@@ -16,7 +16,16 @@ import (
 
 // Do carries out an order and returns lines for a person.
 func (s *Server) Do(ctx context.Context, o Order) ([]string, error) {
-	orders := map[string]func(context.Context, Order) ([]string, error){
+	order, ok := s.orders()[o.Do]
+	if !ok {
+		return nil, fmt.Errorf("there is no order %q", o.Do)
+	}
+	return order(ctx, o)
+}
+
+// orders is what can be ordered.
+func (s *Server) orders() map[string]func(context.Context, Order) ([]string, error) {
+	return map[string]func(context.Context, Order) ([]string, error){
 		"user add":          s.orderUserAdd,
 		"user list":         s.orderUserList,
 		"user passwd":       s.orderUserPasswd,
@@ -44,11 +53,6 @@ func (s *Server) Do(ctx context.Context, o Order) ([]string, error) {
 		"check":             s.orderCheck,
 		"identity":          s.orderIdentity,
 	}
-	order, ok := orders[o.Do]
-	if !ok {
-		return nil, fmt.Errorf("there is no order %q", o.Do)
-	}
-	return order(ctx, o)
 }
 
 // madeUp is a password that a person can type: 80 random bits.
@@ -176,6 +180,11 @@ func (s *Server) orderUserAdmin(ctx context.Context, o Order) ([]string, error) 
 }
 
 func (s *Server) orderTokenAdd(ctx context.Context, o Order) ([]string, error) {
+	// A server that is not running does not know how it will be started.
+	if !s.Config.dataOnly && s.Config.Registration == RegistrationClosed {
+		return nil, errors.New("registration is closed, so nobody could use a token: start the server with " +
+			"--registration token first, or make the account yourself with user add")
+	}
 	var token string
 	err := s.DB.Update(ctx, func(tx *kv.WriteTx) (err error) {
 		var expires time.Time
@@ -216,8 +225,11 @@ func (s *Server) orderTokenRemove(ctx context.Context, o Order) ([]string, error
 	return []string{"removed " + o.Token}, nil
 }
 
+// identityName precedes the server's name in the first line of its identity.
+const identityName = "server name: "
+
 func (s *Server) orderIdentity(ctx context.Context, _ Order) (lines []string, err error) {
-	lines = []string{"server name: " + string(s.Setup.ServerName())}
+	lines = []string{identityName + string(s.Setup.ServerName())}
 	err = s.DB.View(ctx, func(tx *kv.ReadTx) error {
 		if owner := s.Setup.Owner(tx); owner != "" {
 			lines = append(lines, "owner: "+string(owner))

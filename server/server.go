@@ -86,6 +86,9 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	if err := os.MkdirAll(c.Data, 0o700); err != nil {
 		return nil, err
 	}
+	if err := warnOfOpenFolder(c); err != nil {
+		return nil, err
+	}
 	s := &Server{
 		Config: c, closing: make(chan struct{}), ready: make(chan struct{}),
 		connections: web.NewConnections(c.Limits.RequestLimits, c.TrustProxy, c.Log, c.Now),
@@ -109,10 +112,29 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	return s, nil
 }
 
+// warnOfOpenFolder says so where others may write into the data folder: they could put another
+// database or control socket there. The owner may have meant it, so it is not changed.
+func warnOfOpenFolder(c Config) error {
+	const writableByOthers = 0o022
+	st, err := os.Stat(c.Data)
+	if err != nil {
+		return err
+	}
+	if mode := st.Mode().Perm(); mode&writableByOthers != 0 && !c.dataOnly {
+		c.Log.Warn("other users of this machine can write into the data folder, and so take the server over; chmod 700 ends that",
+			"folder", c.Data, "mode", mode)
+	}
+	return nil
+}
+
 // keepers makes those that own tables, each after those that it asks.
 func (s *Server) keepers(ctx context.Context) (err error) {
 	c := s.Config
-	s.Setup, err = setup.New(ctx, setup.Config{DB: s.DB, ServerName: c.ServerName, FirstName: machineName()})
+	identity := setup.Config{DB: s.DB, ServerName: c.ServerName, FirstName: machineName()}
+	if c.existing {
+		identity.FirstName, identity.Existing = "", true
+	}
+	s.Setup, err = setup.New(ctx, identity)
 	if err != nil {
 		return err
 	}

@@ -19,7 +19,7 @@ type appserviceCmd struct {
 const maxRegistrationFile = 40 << 10
 
 type appserviceAddCmd struct {
-	dataFlag
+	serverFlag
 	File string `arg:"" help:"The registration file (YAML) that the service has written."`
 }
 
@@ -34,22 +34,22 @@ func (a *appserviceAddCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read the registration: %w", err)
 	}
-	return ask(ctx, a.dataFlag, server.Order{Do: "appservice add", Registration: string(raw)})
+	return ask(ctx, a.serverFlag, server.Order{Do: "appservice add", Registration: string(raw)})
 }
 
-type appserviceListCmd struct{ dataFlag }
+type appserviceListCmd struct{ serverFlag }
 
 // Run lists the services.
 func (a *appserviceListCmd) Run(ctx context.Context) error {
-	return ask(ctx, a.dataFlag, server.Order{Do: "appservice list"})
+	return ask(ctx, a.serverFlag, server.Order{Do: "appservice list"})
 }
 
 type appserviceRemoveCmd struct {
-	dataFlag
+	serverFlag
 	ID string `arg:"" help:"The service's ID, as list tells it."`
 }
 
 // Run forgets a service.
 func (a *appserviceRemoveCmd) Run(ctx context.Context) error {
-	return ask(ctx, a.dataFlag, server.Order{Do: "appservice remove", Service: a.ID})
+	return ask(ctx, a.serverFlag, server.Order{Do: "appservice remove", Service: a.ID})
 }

@@ -10,20 +10,24 @@ import (
 )
 
 type backupCmd struct {
-	dataFlag
+	serverFlag
 	File string `arg:"" help:"File to write; it must not exist. - is standard output."`
 }
 
 // Run writes a backup.
 func (b *backupCmd) Run(ctx context.Context) (err error) {
+	c, err := b.config(ctx)
+	if err != nil {
+		return err
+	}
 	if b.File == "-" {
-		return server.AskBackup(ctx, b.config(), os.Stdout)
+		return server.AskBackup(ctx, c, os.Stdout)
 	}
 	f, err := os.OpenFile(b.File, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
-	err = errors.Join(server.AskBackup(ctx, b.config(), f), f.Sync(), f.Close())
+	err = errors.Join(server.AskBackup(ctx, c, f), f.Sync(), f.Close())
 	if err != nil {
 		return errors.Join(err, os.Remove(b.File)) // half a backup is worse than none
 	}
@@ -57,20 +61,30 @@ func (r *restoreCmd) Run() (err error) {
 }
 
 type checkCmd struct {
-	dataFlag
+	serverFlag
 	Repair bool `help:"Remove what no row refers to."`
 }
 
 // Run checks the data.
 func (c *checkCmd) Run(ctx context.Context) error {
-	return ask(ctx, c.dataFlag, server.Order{Do: "check", Repair: c.Repair})
+	return ask(ctx, c.serverFlag, server.Order{Do: "check", Repair: c.Repair})
 }
 
-type compactCmd struct{ dataFlag }
+type compactCmd struct{ serverFlag }
 
 // Run compacts the database.
-func (c *compactCmd) Run() error {
-	before, after, err := server.Compact(c.Data)
+func (c *compactCmd) Run(ctx context.Context) error {
+	conf, err := c.config(ctx)
+	if err != nil {
+		return err
+	}
+	switch there, err := server.Exists(conf.Data); {
+	case err != nil:
+		return err
+	case !there:
+		return &server.NoServerError{Data: conf.Data}
+	}
+	before, after, err := server.Compact(conf.Data)
 	if err != nil {
 		return err
 	}

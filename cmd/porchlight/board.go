@@ -20,7 +20,7 @@ func (p pinFlags) config() server.BoardPins {
 }
 
 type ringCmd struct {
-	dataFlag
+	serverFlag
 	People  []string      `arg:"" optional:"" help:"Whom to call, names or user IDs. Default: the ring list."`
 	Mode    string        `help:"all at once, or one after the other: all or turn. Default: as set." enum:",all,turn" default:""`
 	Timeout time.Duration `help:"How long each is called; 0 is as set." default:"0s"`
@@ -28,7 +28,7 @@ type ringCmd struct {
 
 // Run has the board ring.
 func (r *ringCmd) Run(ctx context.Context) error {
-	return ask(ctx, r.dataFlag, server.Order{Do: "ring", People: r.People, Mode: r.Mode, Life: r.Timeout})
+	return ask(ctx, r.serverFlag, server.Order{Do: "ring", People: r.People, Mode: r.Mode, Life: r.Timeout})
 }
 
 type boardCmd struct {
@@ -38,17 +38,17 @@ type boardCmd struct {
 }
 
 type boardGetCmd struct {
-	dataFlag
+	serverFlag
 	Name string `arg:"" optional:"" help:"The setting."`
 }
 
 // Run shows settings.
 func (b *boardGetCmd) Run(ctx context.Context) error {
-	return ask(ctx, b.dataFlag, server.Order{Do: "board get", Setting: b.Name})
+	return ask(ctx, b.serverFlag, server.Order{Do: "board get", Setting: b.Name})
 }
 
 type boardSetCmd struct {
-	dataFlag
+	serverFlag
 	Name    string `arg:"" help:"The setting."`
 	Value   string `arg:"" help:"Its value."`
 	Confirm string `help:"The words that switching some settings off takes." placeholder:"TEXT"`
@@ -56,15 +56,15 @@ type boardSetCmd struct {
 
 // Run makes a setting.
 func (b *boardSetCmd) Run(ctx context.Context) error {
-	return ask(ctx, b.dataFlag, server.Order{Do: "board set", Setting: b.Name, Value: b.Value, Confirm: b.Confirm})
+	return ask(ctx, b.serverFlag, server.Order{Do: "board set", Setting: b.Name, Value: b.Value, Confirm: b.Confirm})
 }
 
 type boardUnsetCmd struct {
-	dataFlag
+	serverFlag
 	Name string `arg:"" help:"The setting."`
 }
 
 // Run takes a setting back.
 func (b *boardUnsetCmd) Run(ctx context.Context) error {
-	return ask(ctx, b.dataFlag, server.Order{Do: "board unset", Setting: b.Name})
+	return ask(ctx, b.serverFlag, server.Order{Do: "board unset", Setting: b.Name})
 }

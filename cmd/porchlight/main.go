@@ -4,11 +4,15 @@
 //
 // Each subcommand has a file of its own. They only read flags and print: what they do is
 // in package server.
+//
+// It exits with 0, with 1 if what was asked failed, and with 2 if it was asked wrongly.
 package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -16,67 +20,120 @@ import (
 	"github.com/alecthomas/kong"
 
 	"porchlight/server"
-	"porchlight/server/matrix"
 )
 
-// cli is the command line. Each flag has a twin in the environment, PORCHLIGHT_ and its
-// name in capitals.
+// cli is the command line. Each flag of serve has a twin in the environment, PORCHLIGHT_ and
+// its name in capitals.
 type cli struct {
-	Serve      serveCmd      `cmd:"" help:"Run the house. This is what happens when no command is given." default:"withargs"`
-	Setup      setupCmd      `cmd:"" help:"Prepare the data folder: server name, owner. Without it the first start prints a claim link."`
-	User       userCmd       `cmd:"" help:"Accounts: add, list, passwd, deactivate."`
-	Token      tokenCmd      `cmd:"" help:"Registration tokens: add, list, remove."`
-	Appservice appserviceCmd `cmd:"" help:"Application services (bridges): add, list, remove."`
-	Report     reportCmd     `cmd:"" help:"What users report as inappropriate: list, remove."`
-	Media      mediaCmd      `cmd:"" help:"Uploads: list, quarantine, delete."`
-	Ring       ringCmd       `cmd:"" help:"Have the board call the people of its ring list, as its button does."`
-	Board      boardCmd      `cmd:"" help:"The board's settings: get, set, unset."`
-	Backup     backupCmd     `cmd:"" help:"Write everything into one file, while the house goes on."`
-	Restore    restoreCmd    `cmd:"" help:"Fill an empty data folder from a backup."`
-	Check      checkCmd      `cmd:"" help:"Read everything and say what is wrong with it."`
-	Compact    compactCmd    `cmd:"" help:"Give back the space of deleted rows. The house must not be running."`
-	Version    versionCmd    `cmd:"" help:"Print the version."`
+	Version kong.VersionFlag `short:"v" help:"Print the version and exit."`
+
+	Serve        serveCmd      `cmd:"" help:"Run the server. This is what happens when no command is given." default:"withargs"`
+	Setup        setupCmd      `cmd:"" help:"Prepare the data folder: server name, owner. Without it the first start prints a claim link."`
+	User         userCmd       `cmd:"" help:"Accounts: add, list, passwd, deactivate."`
+	Token        tokenCmd      `cmd:"" help:"Registration tokens: add, list, remove."`
+	Appservice   appserviceCmd `cmd:"" help:"Application services (bridges): add, list, remove."`
+	Report       reportCmd     `cmd:"" help:"What users report as inappropriate: list, remove."`
+	Media        mediaCmd      `cmd:"" help:"Uploads: list, quarantine, delete."`
+	Ring         ringCmd       `cmd:"" help:"Have the board call the people of its ring list, as its button does."`
+	Board        boardCmd      `cmd:"" help:"The board's settings: get, set, unset."`
+	Backup       backupCmd     `cmd:"" help:"Write everything into one file, while the server goes on."`
+	Restore      restoreCmd    `cmd:"" help:"Fill an empty data folder from a backup."`
+	Check        checkCmd      `cmd:"" help:"Read everything and say what is wrong with it."`
+	Compact      compactCmd    `cmd:"" help:"Give back the space of deleted rows. The server must not be running."`
+	PrintVersion versionCmd    `cmd:"" name:"version" help:"Print the version."`
 }
 
-// dataFlag is where everything lies.
+// dataFlag is where everything lies, for the commands that may make it.
 type dataFlag struct {
-	Data string `help:"Folder that holds everything." default:"./data" placeholder:"DIR"`
+	Data string `help:"Folder that holds everything; the default is ./data." default:"./data" placeholder:"DIR"`
 }
 
 func (d dataFlag) config() server.Config { return server.Config{Data: d.Data} }
 
-func main() {
+// The exit codes.
+const (
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+
+// run carries out a command line and returns the exit code.
+func run(args []string, stdout, stderr io.Writer) int {
 	tuneMemory()
-	var c cli
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	parsed := kong.Parse(&c,
+	var c cli
+	exit := -1 // what --help and --version end with
+	parser, err := newParser(ctx, &c, stdout, stderr, func(code int) { exit = code })
+	if err != nil {
+		panic(err) // the declarations above are wrong
+	}
+	if err := unknownCommand(parser, args); err != nil {
+		return complain(stderr, err)
+	}
+	parsed, err := parser.Parse(args)
+	if exit >= 0 {
+		return exit
+	}
+	if err == nil {
+		if command := parsed.Selected(); command != nil && command.Name == "serve" {
+			warnOfEnvironment(stderr, parser, os.Environ())
+		}
+		err = parsed.Run()
+	}
+	return complain(stderr, err)
+}
+
+// newParser declares the command line to kong.
+func newParser(ctx context.Context, c *cli, stdout, stderr io.Writer, exit func(int)) (*kong.Kong, error) {
+	return kong.New(c,
 		kong.Name("porchlight"),
 		kong.Description("A Matrix homeserver for the thing by the door."),
-		kong.UsageOnError(),
-		kong.DefaultEnvars("PORCHLIGHT"),
+		kong.Vars{"version": "porchlight " + server.Version()},
+		kong.Writers(stdout, stderr),
+		kong.Exit(exit),
+		kong.DefaultEnvars(envPrefix),
+		kong.PostBuild(ownEnvironment),
 		kong.BindTo(ctx, (*context.Context)(nil)),
 	)
-	if err := parsed.Run(); err != nil {
-		fmt.Fprintln(os.Stderr, "porchlight:", sentence(err))
-		os.Exit(1)
+}
+
+// complain prints an error and returns the exit code: one line, and where to read on if the
+// command line was wrong.
+func complain(stderr io.Writer, err error) int {
+	var usage *usageError
+	var parse *kong.ParseError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &usage):
+		fmt.Fprintln(stderr, "porchlight:", err)
+		return exitUsage
+	case errors.As(err, &parse):
+		command := "porchlight"
+		if node := parse.Context.Selected(); node != nil {
+			command = node.FullPath()
+		}
+		fmt.Fprintf(stderr, "porchlight: %v\nRun \"%s --help\" to see how it is used.\n", err, command)
+		return exitUsage
+	default:
+		fmt.Fprintln(stderr, "porchlight:", sentence(err))
+		return exitFailed
 	}
 }
 
-// sentence is what a person is told: the message alone where the error is one of the
-// standard's.
-func sentence(err error) string {
-	if refused, ok := err.(*matrix.Error); ok {
-		return refused.Message
+// ask gives an order to the server that is meant and prints what comes back.
+func ask(ctx context.Context, f serverFlag, o server.Order) error {
+	c, err := f.config(ctx)
+	if err != nil {
+		return err
 	}
-	return err.Error()
+	return report(server.Ask(ctx, c, o))
 }
 
-// ask gives an order to the house in the folder and prints what comes back.
-func ask(ctx context.Context, d dataFlag, o server.Order) error { return askWith(ctx, d.config(), o) }
-
-func askWith(ctx context.Context, c server.Config, o server.Order) error {
-	lines, err := server.Ask(ctx, c, o)
+// report prints the lines that an order came back with, also beside an error.
+func report(lines []string, err error) error {
 	for _, line := range lines {
 		fmt.Println(line)
 	}

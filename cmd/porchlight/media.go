@@ -9,9 +9,9 @@ import (
 
 // mediaFlags are about uploads and previews.
 type mediaFlags struct {
-	MediaUserQuota  int64         `help:"Bytes of uploads that one user may keep; 0 is any number." default:"0" placeholder:"BYTES"`
-	MediaTotalQuota int64         `help:"Bytes of uploads that all users may keep together; 0 is any number." default:"0" placeholder:"BYTES"`
-	MediaMinFree    int64         `help:"Bytes that uploads leave free on the disk; 0 is the default of 256 MiB." default:"0" placeholder:"BYTES"`
+	MediaUserQuota  byteSize      `help:"Bytes of uploads that one user may keep; 0 is any number." default:"0" placeholder:"BYTES"`
+	MediaTotalQuota byteSize      `help:"Bytes of uploads that all users may keep together; 0 is any number." default:"0" placeholder:"BYTES"`
+	MediaMinFree    byteSize      `help:"Bytes that uploads leave free on the disk; 0 is the default of 256 MiB." default:"0" placeholder:"BYTES"`
 	MediaOpen       bool          `help:"Let what is uploaded from now on be downloaded without an access token, too, by old clients."`
 	MediaElsewhere  string        `help:"CDN or object store that has all media as URL/server/id, for clients that allow redirects." placeholder:"URL"`
 	Previews        string        `help:"Fetch pages that people link to, to show what they are: on or off." enum:"on,off" default:"on"`
@@ -21,7 +21,7 @@ type mediaFlags struct {
 
 func (m mediaFlags) config() server.MediaConfig {
 	return server.MediaConfig{
-		UserQuota: m.MediaUserQuota, TotalQuota: m.MediaTotalQuota, MinFree: m.MediaMinFree, Open: m.MediaOpen,
+		UserQuota: int64(m.MediaUserQuota), TotalQuota: int64(m.MediaTotalQuota), MinFree: int64(m.MediaMinFree), Open: m.MediaOpen,
 		Elsewhere: m.MediaElsewhere, PreviewsOff: m.Previews == "off",
 		PreviewAge: m.PreviewAge, ThumbnailAge: m.ThumbnailAge,
 	}
@@ -34,32 +34,32 @@ type mediaCmd struct {
 }
 
 type mediaListCmd struct {
-	dataFlag
+	serverFlag
 	User string `help:"Only this user's." placeholder:"NAME"`
 }
 
 // Run lists uploads.
 func (m *mediaListCmd) Run(ctx context.Context) error {
-	return ask(ctx, m.dataFlag, server.Order{Do: "media list", User: m.User})
+	return ask(ctx, m.serverFlag, server.Order{Do: "media list", User: m.User})
 }
 
 type mediaQuarantineCmd struct {
-	dataFlag
+	serverFlag
 	URI     string `arg:"" help:"The upload, as mxc://server/id."`
 	Release bool   `help:"Show it again."`
 }
 
 // Run hides an upload or shows it again.
 func (m *mediaQuarantineCmd) Run(ctx context.Context) error {
-	return ask(ctx, m.dataFlag, server.Order{Do: "media quarantine", Media: m.URI, Release: m.Release})
+	return ask(ctx, m.serverFlag, server.Order{Do: "media quarantine", Media: m.URI, Release: m.Release})
 }
 
 type mediaDeleteCmd struct {
-	dataFlag
+	serverFlag
 	URI string `arg:"" help:"The upload, as mxc://server/id."`
 }
 
 // Run deletes an upload.
 func (m *mediaDeleteCmd) Run(ctx context.Context) error {
-	return ask(ctx, m.dataFlag, server.Order{Do: "media delete", Media: m.URI})
+	return ask(ctx, m.serverFlag, server.Order{Do: "media delete", Media: m.URI})
 }

@@ -11,19 +11,19 @@ type reportCmd struct {
 	Remove reportRemoveCmd `cmd:"" help:"Remove a report that has been dealt with."`
 }
 
-type reportListCmd struct{ dataFlag }
+type reportListCmd struct{ serverFlag }
 
 // Run lists the reports.
 func (r *reportListCmd) Run(ctx context.Context) error {
-	return ask(ctx, r.dataFlag, server.Order{Do: "report list"})
+	return ask(ctx, r.serverFlag, server.Order{Do: "report list"})
 }
 
 type reportRemoveCmd struct {
-	dataFlag
+	serverFlag
 	Number uint64 `arg:"" help:"The number of the report."`
 }
 
 // Run removes a report.
 func (r *reportRemoveCmd) Run(ctx context.Context) error {
-	return ask(ctx, r.dataFlag, server.Order{Do: "report remove", Report: r.Number})
+	return ask(ctx, r.serverFlag, server.Order{Do: "report remove", Report: r.Number})
 }

@@ -16,19 +16,19 @@ type serveCmd struct {
 	dataFlag
 	nameFlag
 
-	Listen    []string `help:"Address for HTTP; may be given several times." default:":8008" placeholder:"HOST:PORT"`
+	Listen    []string `help:"Address or port for HTTP; may be given several times." default:":8008" placeholder:"HOST:PORT"`
 	PublicURL string   `name:"public-url" help:"Where clients reach the house, if not at the first address." placeholder:"URL"`
 
-	Registration string `help:"Who may make an account: closed, token (who has a registration token) or open." enum:"closed,token,open" default:"closed"`
-	SharedSecret string `name:"registration-shared-secret" help:"Offer /_synapse/admin/v1/register to tools that know this secret." placeholder:"SECRET"`
-	RateLimits   string `help:"Slow down who asks too much: on or off." enum:"on,off" default:"on"`
-	TrustProxy   bool   `help:"Believe X-Forwarded-For. Only behind a proxy that sets it."`
-	Private      bool   `name:"allow-private-networks" help:"Let what the house fetches lie in private networks."`
-	Encryption   string `name:"encryption-hint" help:"Tell clients to encrypt new rooms or not: on, off, or leave it to them." enum:",on,off" default:""`
-	RoomVersion  string `help:"Version of new rooms whose maker asks for none." placeholder:"N"`
-	MaxUpload    int64  `help:"Largest upload in bytes; 0 is the default of 50 MiB." default:"0" placeholder:"BYTES"`
-	Appservices  string `name:"appservices" help:"Folder of registration files (*.yaml) of bridges, read at the start." placeholder:"FOLDER"`
-	LogLevel     string `help:"How much to log: debug, info, warn or error." enum:"debug,info,warn,error" default:"info"`
+	Registration string   `help:"Who may make an account: closed, token (who has a registration token) or open." enum:"closed,token,open" default:"closed"`
+	SharedSecret string   `name:"registration-shared-secret" help:"Offer /_synapse/admin/v1/register to tools that know this secret. Others on this machine can see it while the server runs: better given by its environment variable." placeholder:"SECRET"`
+	RateLimits   string   `help:"Slow down who asks too much: on or off." enum:"on,off" default:"on"`
+	TrustProxy   bool     `help:"Believe X-Forwarded-For. Only behind a proxy that sets it."`
+	Private      bool     `name:"allow-private-networks" help:"Let what the house fetches lie in private networks."`
+	Encryption   string   `name:"encryption-hint" help:"Tell clients to encrypt new rooms or not: on, off, or leave it to them." enum:",on,off" default:""`
+	RoomVersion  string   `help:"Version of new rooms whose maker asks for none." placeholder:"N"`
+	MaxUpload    byteSize `help:"Largest upload in bytes, or with a unit as 50M; 0 is the default of 50 MiB." default:"0" placeholder:"BYTES"`
+	Appservices  string   `name:"appservices" help:"Folder of registration files (*.yaml) of bridges, read at the start." placeholder:"FOLDER"`
+	LogLevel     string   `help:"How much to log: debug, info, warn or error." enum:"debug,info,warn,error" default:"info"`
 
 	mediaFlags
 	peopleFlags
@@ -100,7 +100,7 @@ func (s *serveCmd) config() (server.Config, error) {
 		TLSCert: s.TLSCert, TLSKey: s.TLSKey, PublicURL: s.PublicURL, Network: s.networkFlags.config(),
 		Registration: s.Registration, SharedSecret: s.SharedSecret,
 		RateLimitsOff: s.RateLimits == "off", TrustProxy: s.TrustProxy, AllowPrivateNetworks: s.Private,
-		Appservices: s.Appservices, EncryptionHint: s.Encryption, RoomVersion: s.RoomVersion, MaxUpload: s.MaxUpload, Media: s.mediaFlags.config(), People: people, Board: board,
+		Appservices: s.Appservices, EncryptionHint: s.Encryption, RoomVersion: s.RoomVersion, MaxUpload: int64(s.MaxUpload), Media: s.mediaFlags.config(), People: people, Board: board,
 		Push: s.pushFlags.config(), Limits: s.limitFlags.config(),
 		Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
 	}, nil

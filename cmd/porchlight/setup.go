@@ -29,5 +29,6 @@ func (s *setupCmd) Run(ctx context.Context) error {
 		}
 		o = server.Order{Do: "user add", User: s.Owner, Password: password, Owner: true}
 	}
-	return askWith(ctx, c, o)
+	lines, err := server.Prepare(ctx, c, o)
+	return report(lines, err)
 }

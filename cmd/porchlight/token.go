@@ -14,7 +14,7 @@ type tokenCmd struct {
 }
 
 type tokenAddCmd struct {
-	dataFlag
+	serverFlag
 	Token string        `arg:"" optional:"" help:"The token; one is made up if there is none."`
 	Uses  uint32        `help:"How many accounts can be made with it; 0 is any number." default:"1"`
 	Life  time.Duration `help:"How long it is valid; 0 is for ever." default:"168h"`
@@ -22,22 +22,22 @@ type tokenAddCmd struct {
 
 // Run makes a token.
 func (t *tokenAddCmd) Run(ctx context.Context) error {
-	return ask(ctx, t.dataFlag, server.Order{Do: "token add", Token: t.Token, Uses: t.Uses, Life: t.Life})
+	return ask(ctx, t.serverFlag, server.Order{Do: "token add", Token: t.Token, Uses: t.Uses, Life: t.Life})
 }
 
-type tokenListCmd struct{ dataFlag }
+type tokenListCmd struct{ serverFlag }
 
 // Run lists the tokens.
 func (t *tokenListCmd) Run(ctx context.Context) error {
-	return ask(ctx, t.dataFlag, server.Order{Do: "token list"})
+	return ask(ctx, t.serverFlag, server.Order{Do: "token list"})
 }
 
 type tokenRemoveCmd struct {
-	dataFlag
+	serverFlag
 	Token string `arg:"" help:"The token."`
 }
 
 // Run withdraws a token.
 func (t *tokenRemoveCmd) Run(ctx context.Context) error {
-	return ask(ctx, t.dataFlag, server.Order{Do: "token remove", Token: t.Token})
+	return ask(ctx, t.serverFlag, server.Order{Do: "token remove", Token: t.Token})
 }

@@ -45,7 +45,7 @@ func (p passwordFlags) password() (string, error) {
 }
 
 type userAddCmd struct {
-	dataFlag
+	serverFlag
 	passwordFlags
 	Name  string `arg:"" help:"What stands between @ and the colon."`
 	Admin bool   `help:"May administer the house."`
@@ -57,18 +57,18 @@ func (u *userAddCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return ask(ctx, u.dataFlag, server.Order{Do: "user add", User: u.Name, Password: password, Admin: u.Admin})
+	return ask(ctx, u.serverFlag, server.Order{Do: "user add", User: u.Name, Password: password, Admin: u.Admin})
 }
 
-type userListCmd struct{ dataFlag }
+type userListCmd struct{ serverFlag }
 
 // Run lists the accounts.
 func (u *userListCmd) Run(ctx context.Context) error {
-	return ask(ctx, u.dataFlag, server.Order{Do: "user list"})
+	return ask(ctx, u.serverFlag, server.Order{Do: "user list"})
 }
 
 type userPasswdCmd struct {
-	dataFlag
+	serverFlag
 	passwordFlags
 	Name       string `arg:"" help:"Name or user ID."`
 	KeepLogins bool   `help:"Leave devices logged in."`
@@ -80,23 +80,23 @@ func (u *userPasswdCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return ask(ctx, u.dataFlag, server.Order{Do: "user passwd", User: u.Name, Password: password, KeepLogins: u.KeepLogins})
+	return ask(ctx, u.serverFlag, server.Order{Do: "user passwd", User: u.Name, Password: password, KeepLogins: u.KeepLogins})
 }
 
 type userDeactivateCmd struct {
-	dataFlag
+	serverFlag
 	Name  string `arg:"" help:"Name or user ID."`
 	Erase bool   `help:"Remove profile and account data, too."`
 }
 
 // Run closes an account.
 func (u *userDeactivateCmd) Run(ctx context.Context) error {
-	return ask(ctx, u.dataFlag, server.Order{Do: "user deactivate", User: u.Name, Erase: u.Erase})
+	return ask(ctx, u.serverFlag, server.Order{Do: "user deactivate", User: u.Name, Erase: u.Erase})
 }
 
 // oneUser is the argument of orders about an account.
 type oneUser struct {
-	dataFlag
+	serverFlag
 	Name string `arg:"" help:"Name or user ID."`
 }
 
@@ -104,28 +104,28 @@ type userLockCmd struct{ oneUser }
 
 // Run locks an account.
 func (u *userLockCmd) Run(ctx context.Context) error {
-	return ask(ctx, u.dataFlag, server.Order{Do: "user lock", User: u.Name})
+	return ask(ctx, u.serverFlag, server.Order{Do: "user lock", User: u.Name})
 }
 
 type userUnlockCmd struct{ oneUser }
 
 // Run unlocks an account.
 func (u *userUnlockCmd) Run(ctx context.Context) error {
-	return ask(ctx, u.dataFlag, server.Order{Do: "user unlock", User: u.Name})
+	return ask(ctx, u.serverFlag, server.Order{Do: "user unlock", User: u.Name})
 }
 
 type userSuspendCmd struct{ oneUser }
 
 // Run suspends an account.
 func (u *userSuspendCmd) Run(ctx context.Context) error {
-	return ask(ctx, u.dataFlag, server.Order{Do: "user suspend", User: u.Name})
+	return ask(ctx, u.serverFlag, server.Order{Do: "user suspend", User: u.Name})
 }
 
 type userUnsuspendCmd struct{ oneUser }
 
 // Run lets a suspended account act again.
 func (u *userUnsuspendCmd) Run(ctx context.Context) error {
-	return ask(ctx, u.dataFlag, server.Order{Do: "user unsuspend", User: u.Name})
+	return ask(ctx, u.serverFlag, server.Order{Do: "user unsuspend", User: u.Name})
 }
 
 type userAdminCmd struct {
@@ -135,5 +135,5 @@ type userAdminCmd struct {
 
 // Run makes an account an administrator's, or an ordinary one.
 func (u *userAdminCmd) Run(ctx context.Context) error {
-	return ask(ctx, u.dataFlag, server.Order{Do: "user admin", User: u.Name, Admin: !u.Remove})
+	return ask(ctx, u.serverFlag, server.Order{Do: "user admin", User: u.Name, Admin: !u.Remove})
 }

@@ -3,13 +3,15 @@ package main
 import (
 	"fmt"
 
+	"github.com/alecthomas/kong"
+
 	"porchlight/server"
 )
 
 type versionCmd struct{}
 
 // Run prints the version.
-func (versionCmd) Run() error {
-	fmt.Println("porchlight", server.Version())
-	return nil
+func (versionCmd) Run(app *kong.Kong) error {
+	_, err := fmt.Fprintln(app.Stdout, "porchlight", server.Version())
+	return err
 }

@@ -72,7 +72,7 @@ func (c *Certificates) Run(ctx context.Context) error {
 			if renewed, err := c.renew(); err != nil {
 				c.Log.Error("cannot make a certificate", "error", err)
 			} else if renewed {
-				c.Log.Info("made a new certificate", "names", c.Identity().Names, "until", c.Leaf().NotAfter)
+				c.Log.Info("made a new certificate", "names", c.Leaf().DNSNames, "until", c.Leaf().NotAfter)
 			}
 		case <-ctx.Done():
 			return nil

@@ -133,7 +133,8 @@ func ParseDeviceID(s string) (DeviceID, error) {
 // address in brackets or a DNS name, and an optional port of 1 to 5 digits
 // (spec: appendices, server name).
 func ParseServerName(s string) (ServerName, error) {
-	bad := InvalidParam(fmt.Sprintf("%q is no server name", shorten(s)))
+	bad := InvalidParam(fmt.Sprintf("%q is not a server name: it is a DNS name of letters, digits, dots and hyphens, "+
+		"or an IP address (IPv6 in brackets), and may end with a colon and a port", shorten(s)))
 	if s == "" || len(s) > 230 {
 		return "", bad
 	}

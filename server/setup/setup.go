@@ -22,7 +22,8 @@ import (
 	"porchlight/server/matrix"
 )
 
-// ErrNoServerName is returned by New at the first start when no server name is given.
+// ErrNoServerName is returned by New at the first start when no server name is given, or when
+// there must be none.
 var ErrNoServerName = errors.New("the first start needs a server name")
 
 // RenamedError is returned by New when the configured server name is not the one
@@ -45,6 +46,8 @@ type Config struct {
 	// FirstName is the name of a house that is founded while ServerName is empty;
 	// empty: such a house is refused.
 	FirstName matrix.ServerName
+	// Existing refuses to found a server where there is none, whatever the names.
+	Existing bool
 }
 
 // Keeper owns the settings table.
@@ -106,7 +109,7 @@ func New(ctx context.Context, c Config) (*Keeper, error) {
 
 // found writes the name and a new signing key.
 func (k *Keeper) found(ctx context.Context, c Config) (signingKeyRow, error) {
-	if c.ServerName = cmp.Or(c.ServerName, c.FirstName); c.ServerName == "" {
+	if c.ServerName = cmp.Or(c.ServerName, c.FirstName); c.ServerName == "" || c.Existing {
 		return signingKeyRow{}, ErrNoServerName
 	}
 	name, err := matrix.ParseServerName(string(c.ServerName))

@@ -43,7 +43,7 @@ export function claimView({ house, code, claimed }) {
         elements: el("section", { class: "card narrow" },
             el("h1", {}, "Welcome home"),
             el("p", {}, "This Porchlight has no owner yet. Make your account: it is the one that looks after the house and may call the porch."),
-            el("form", { onsubmit: submit }, codeField, nameField, shown, fullField, passwordField, againField, problem,
+            el("form", { onsubmit: submit, oninput: () => complain(problem, "") }, codeField, nameField, shown, fullField, passwordField, againField, problem,
                 el("button", { class: "main" }, "Make this house mine"))),
     };
 }
@@ -66,7 +66,7 @@ export function signInView({ house, note, signedIn }) {
             el("h1", {}, "Come in"),
             el("p", {}, "Sign in to ", el("strong", {}, house.server_name), "."),
             note && el("p", { class: "note", role: "status" }, note),
-            el("form", { onsubmit: submit }, nameField, passwordField, problem, el("button", { class: "main" }, "Sign in")),
+            el("form", { onsubmit: submit, oninput: () => complain(problem, "") }, nameField, passwordField, problem, el("button", { class: "main" }, "Sign in")),
             help && el("p", { class: "quiet" }, help)),
     };
 }
