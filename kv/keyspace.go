@@ -40,8 +40,9 @@ var (
 	Settings = &Keyspace{2, "settings", parts("name", Text), "server/setup", main, "one setting of the house, as JSON"}
 
 	// changes.
-	Changes = &Keyspace{5, "changes", parts("position", Number), "server/changes", main, "what happened at a position"}
-	Cursors = &Keyspace{6, "cursors", parts("follower", Text), "server/changes", main, "how far a follower has read"}
+	Changes      = &Keyspace{5, "changes", parts("position", Number), "server/changes", main, "what happened at a position"}
+	Incarnations = &Keyspace{125, "incarnations", parts("first", Number), "server/changes", main, "that the database came back from an older copy, and the first position after that"}
+	Cursors      = &Keyspace{6, "cursors", parts("follower", Text), "server/changes", main, "how far a follower has read"}
 
 	// accounts.
 	Users         = &Keyspace{10, "users", parts("user", Text), "server/accounts", main, "an account: password hash, state, profile"}
@@ -124,7 +125,7 @@ var (
 // Ledger is every keyspace that a file of this release may hold.
 func Ledger() []*Keyspace {
 	return []*Keyspace{
-		metaSpace, Settings, Changes, Cursors,
+		metaSpace, Settings, Changes, Cursors, Incarnations,
 		Users, Devices, AccessTokens, RefreshTokens, DeviceTokens, AccountData, Filters,
 		OnceAnswers, RegTokens, Threepids, LoginTokens, OpenIDTokens, Validations,
 		Rooms, Events, EventIDs, State, StateHistory, Memberships, Aliases, RoomAliases, PublicRooms, Relations,

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 
 	"porchlight/kv"
+	"porchlight/server/changes"
+	"porchlight/server/e2ee"
 )
 
 // Backup writes everything the house keeps as a tar archive, while it goes on. The rows
@@ -91,7 +93,22 @@ func Restore(data string, r io.Reader) (err error) {
 	if !found {
 		return errors.New("that is no backup of a house: the database is not in it")
 	}
-	return nil
+	return beginRestored(filepath.Join(data, dbName))
+}
+
+// beginRestored begins another incarnation in a database that was just restored.
+func beginRestored(path string) (err error) {
+	db, err := kv.Open(kv.Options{Path: path})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	ctx := context.Background()
+	log, err := changes.New(ctx, db)
+	if err != nil {
+		return err
+	}
+	return beginIncarnation(ctx, db, log, e2ee.New(e2ee.Config{DB: db, Changes: log}), 0)
 }
 
 // restoreFile writes one file of a backup; the root keeps it inside the data folder.

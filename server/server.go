@@ -56,6 +56,7 @@ type Server struct {
 	// boardSettings is there also while the house does not run; nil: there is no board.
 	boardSettings *agent.Store
 	boardJournal  *agent.Journal
+	restoring     sync.Mutex // guards the beginning of an incarnation
 	closing       chan struct{}
 	closeOnce     sync.Once
 	ready         chan struct{} // closed once the doors are open
@@ -201,13 +202,17 @@ func (s *Server) runs(name string, run func(context.Context) error) {
 // doors makes the HTTP side.
 func (s *Server) doors(ctx context.Context) error {
 	c := s.Config
+	_, key := s.Setup.SigningKey()
+	seal := changes.NewSeal(key.Seed())
 	views := syncv2.New(syncv2.Config{
 		DB: s.DB, Changes: s.Changes, Rooms: s.Rooms, History: s.History, Ephemeral: s.Ephemeral,
 		Accounts: push.AccountData{Keeper: s.Accounts, Push: s.Push}, Crypto: s.E2EE, Unread: unread{s.Push}, Closing: s.closing,
+		Seal: seal, Ahead: s.restored,
 	})
 	sliding := slidingsync.New(slidingsync.Config{
 		DB: s.DB, Changes: s.Changes, Rooms: s.Rooms, History: s.History, Ephemeral: s.Ephemeral,
 		Accounts: push.AccountData{Keeper: s.Accounts, Push: s.Push}, Crypto: s.E2EE, Closing: s.closing, Now: c.Now,
+		Seal: seal, Ahead: s.restored,
 	})
 	people := &c.People
 	terms, err := people.terms()

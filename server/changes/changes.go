@@ -9,7 +9,9 @@
 // transaction of their own. Followers (push, the board's agent) keep a cursor here.
 //
 // Invariant: positions have no gaps that are filled later; whoever has read up to
-// Published has seen everything that will ever stand there.
+// Published has seen everything that will ever stand there. The only gaps lie in front of a
+// change of kind Restored, see Restart: the positions in them may have been given out by the
+// server whose database was lost.
 package changes
 
 import (
@@ -38,6 +40,7 @@ const (
 	Profile     Kind = 6 // the profile of User; Key is the field
 	Forgotten   Kind = 7 // User forgot Room
 	KeyCount    Kind = 8 // the one-time or fallback keys of User's Device were used up or refilled
+	Restored    Kind = 9 // the database came back from an older copy: an incarnation begins here
 )
 
 // Change is one row of the log.
@@ -53,6 +56,7 @@ type Change struct {
 type Keeper struct {
 	log     *kv.Table[uint64, Change]
 	cursors *kv.Table[string, uint64]
+	starts  *kv.Table[uint64, incarnationRow]
 
 	published atomic.Uint64
 
@@ -65,6 +69,7 @@ func New(ctx context.Context, db *kv.DB) (*Keeper, error) {
 	k := &Keeper{
 		log:     kv.NewTable[uint64, Change](db, kv.Changes),
 		cursors: kv.NewTable[string, uint64](db, kv.Cursors),
+		starts:  kv.NewTable[uint64, incarnationRow](db, kv.Incarnations),
 		news:    make(chan struct{}),
 	}
 	err := db.View(ctx, func(tx *kv.ReadTx) error {
@@ -154,14 +159,22 @@ func (k *Keeper) check(r kv.Reader, report func(string, ...any)) {
 	last := k.Last(r)
 	want := uint64(1)
 	for pos, c := range k.log.Scan(r, kv.All()) {
-		if pos != want {
+		if pos != want && c.Kind != Restored {
 			report("position %d follows %d", pos, want-1)
-			want = pos
 		}
-		if c.Kind == 0 || c.Kind > KeyCount {
+		want = pos
+		if c.Kind == 0 || c.Kind > Restored {
 			report("position %d has the unknown kind %d", pos, c.Kind)
 		}
+		if c.Kind == Restored && !k.starts.Has(r, pos) {
+			report("an incarnation begins at position %d, and is not among those known", pos)
+		}
 		want++
+	}
+	for pos := range k.starts.Keys(r, kv.All()) {
+		if c, _ := k.log.Get(r, pos); c.Kind != Restored {
+			report("the incarnation that begins at position %d is not in the log", pos)
+		}
 	}
 	for follower, pos := range k.cursors.Scan(r, kv.All()) {
 		if Position(pos) > last {

@@ -71,15 +71,20 @@ type getKeysChangesOut struct {
 }
 
 // getKeysChanges: spec: client-server API, GET keys/changes.
-func (a *API) getKeysChanges(c *web.Call, tx *kv.ReadTx, in getKeysChangesIn) (getKeysChangesOut, error) {
-	from, err := syncv2.ParseToken(in.From)
-	if err != nil {
-		return getKeysChangesOut{}, err
+func (a *API) getKeysChanges(c *web.Call, in getKeysChangesIn) (out getKeysChangesOut, err error) {
+	var from, to syncv2.Token
+	if from, err = a.Sync.ReadToken(c.Ctx, c.User, in.From); err != nil {
+		return out, err
 	}
-	to, err := syncv2.ParseToken(in.To)
-	if err != nil {
-		return getKeysChangesOut{}, err
+	if to, err = a.Sync.ReadToken(c.Ctx, c.User, in.To); err != nil {
+		return out, err
 	}
-	changed, left := a.E2EE.DeviceListChanges(tx, c.User, from.Position, to.Position)
-	return getKeysChangesOut{changed, left}, nil
+	return out, a.DB.View(c.Ctx, func(tx *kv.ReadTx) error {
+		if a.Sync.Foreign(tx, from) || a.Sync.Foreign(tx, to) {
+			out = getKeysChangesOut{a.E2EE.WholeDeviceList(tx, c.User), []matrix.UserID{}}
+			return nil
+		}
+		out.Changed, out.Left = a.E2EE.DeviceListChanges(tx, c.User, from.Position, to.Position)
+		return nil
+	})
 }

@@ -131,7 +131,7 @@ func (a *API) Routes() []web.Route {
 		{Op: "uploadKeys", Method: post, Path: "/_matrix/client/v3/keys/upload", Access: web.User, Guests: true, MaxBody: maxKeysBody, Handler: web.WriteWith(a.checkKeys, a.uploadKeys)},
 		{Op: "queryKeys", Method: post, Path: "/_matrix/client/v3/keys/query", Access: web.User, Guests: true, MaxBody: maxKeysBody, Handler: web.Read(a.queryKeys)},
 		{Op: "claimKeys", Method: post, Path: "/_matrix/client/v3/keys/claim", Access: web.User, Guests: true, MaxBody: maxKeysBody, Handler: web.Write(a.claimKeys)},
-		{Op: "getKeysChanges", Method: get, Path: "/_matrix/client/v3/keys/changes", Access: web.User, Handler: web.Read(a.getKeysChanges)},
+		{Op: "getKeysChanges", Method: get, Path: "/_matrix/client/v3/keys/changes", Access: web.User, Handler: web.Plain(a.getKeysChanges)},
 
 		// kicking.yaml
 		{Op: "kick", Method: post, Path: "/_matrix/client/v3/rooms/{roomId}/kick", Access: web.User, NotSuspended: true, Handler: web.Write(a.kick)},

@@ -58,11 +58,12 @@ func (k *Keeper) CreateBackup(tx *kv.WriteTx, user matrix.UserID, algorithm stri
 	if err := checkBackup(algorithm, authData); err != nil {
 		return "", err
 	}
-	version := uint64(1)
+	last := uint64(0)
 	for id := range k.versions.Keys(tx, kv.Prefix(user).Reverse()) {
-		version = id.Version + 1
+		last = id.Version
 		break
 	}
+	version := k.unused(tx, last)
 	k.versions.Put(tx, versionKey{user, version}, versionRow{Algorithm: algorithm, AuthData: authData})
 	return strconv.FormatUint(version, 10), nil
 }

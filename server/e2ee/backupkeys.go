@@ -103,7 +103,7 @@ func (k *Keeper) PutBackupKeys(tx *kv.WriteTx, user matrix.UserID, version strin
 		}
 	}
 	if changed {
-		row.ETag++
+		row.ETag = k.unused(tx, row.ETag)
 		k.versions.Put(tx, id, row)
 	}
 	return row.state(), nil
@@ -139,7 +139,7 @@ func (k *Keeper) DeleteBackupKeys(tx *kv.WriteTx, user matrix.UserID, version st
 	}
 	if deleted > 0 {
 		row.Count -= deleted
-		row.ETag++
+		row.ETag = k.unused(tx, row.ETag)
 		k.versions.Put(tx, id, row)
 	}
 	return row.state(), nil

@@ -40,6 +40,20 @@ func (k *Keeper) DeviceListChanges(r kv.Reader, viewer matrix.UserID, from, to c
 	return sorted(s.changed), sorted(s.parted)
 }
 
+// WholeDeviceList are the users whose keys the viewer has to ask for if nothing is known of
+// what the viewer's client has: the viewer, and all with whom an encrypted room is shared.
+func (k *Keeper) WholeDeviceList(r kv.Reader, viewer matrix.UserID) []matrix.UserID {
+	s := listScan{k: k, r: r, viewer: viewer, changed: map[matrix.UserID]bool{}}
+	last := k.Changes.Last(r)
+	s.changed[viewer] = true
+	for room, m := range k.Rooms.Memberships(r, viewer) {
+		if m.State == "join" && k.Rooms.EncryptedAt(r, room, last) {
+			s.all(room, s.changed)
+		}
+	}
+	return sorted(s.changed)
+}
+
 func sorted(users map[matrix.UserID]bool) []matrix.UserID {
 	all := slices.AppendSeq(make([]matrix.UserID, 0, len(users)), maps.Keys(users))
 	slices.Sort(all)

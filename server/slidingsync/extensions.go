@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"slices"
 	"strconv"
+	"strings"
 
 	"porchlight/server/changes"
 	"porchlight/server/ephemeral"
@@ -52,33 +53,44 @@ func (l *looker) toDevice(x *ToDeviceExtension) error {
 	since := changes.Position(0)
 	if x.Since != "" {
 		var err error
-		if since, err = parseToDevice(x.Since); err != nil {
+		if since, _, err = l.v.parseToDevice(l.req.Viewer.User, x.Since); err != nil {
 			return err
+		}
+		if l.v.foreign(l.r, since) {
+			since = 0 // nothing is known to have arrived
 		}
 	}
 	limit := maxToDevice
 	if x.Limit > 0 {
 		limit = min(x.Limit, maxToDevice)
 	}
-	messages, next, err := l.v.Crypto.ToDevice(l.r, l.req.Viewer.User, l.req.Viewer.Device, min(since, l.upTo), l.upTo, limit)
+	messages, next, err := l.v.Crypto.ToDevice(l.r, l.req.Viewer.User, l.req.Viewer.Device, since, l.upTo, limit)
 	if err != nil {
 		return err
 	}
 	if messages == nil {
 		messages = []json.RawMessage{}
 	}
-	l.res.Extensions.ToDevice = &ToDeviceResult{Next: strconv.FormatUint(uint64(next), 10), Events: messages}
+	place := l.v.Seal.On(l.req.Viewer.User, strconv.FormatUint(uint64(next), 10))
+	l.res.Extensions.ToDevice = &ToDeviceResult{Next: place, Events: messages}
 	l.res.news = l.res.news || len(messages) > 0
 	return nil
 }
 
-// parseToDevice reads a token of the messages to a device.
-func parseToDevice(s string) (changes.Position, error) {
+// parseToDevice reads a token of the messages to a device: a position and, but for tokens
+// of earlier releases, a seal.
+func (v *View) parseToDevice(user matrix.UserID, s string) (at changes.Position, sealed bool, err error) {
+	bad := matrix.InvalidParam("since is not a token of the to_device extension, or it belongs to another user.")
+	if strings.Contains(s, "_") {
+		if s, sealed = v.Seal.Cut(user, s); !sealed {
+			return 0, false, bad
+		}
+	}
 	pos, err := strconv.ParseUint(s, 10, 63)
 	if err != nil {
-		return 0, matrix.InvalidParam("since is no token of the to_device extension.")
+		return 0, false, bad
 	}
-	return changes.Position(pos), nil
+	return changes.Position(pos), sealed, nil
 }
 
 // e2ee tells what end-to-end encryption needs (spec: e2e extensions to sync).

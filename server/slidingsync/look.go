@@ -20,6 +20,9 @@ func (v *View) look(ctx context.Context, req *Request, s *session) (*Response, *
 	l := &looker{v: v, req: req, base: s.base, first: req.Pos == "", order: &s.conn.order, wishes: map[matrix.RoomID]*wish{}}
 	err := v.DB.View(ctx, func(tx *kv.ReadTx) error {
 		l.r, l.upTo = tx, v.Changes.Last(tx)
+		if !l.first && v.foreign(tx, l.base.at) {
+			return unknownPos()
+		}
 		l.told = &memory{at: l.upTo, count: count, rooms: map[matrix.RoomID]toldRoom{}, members: map[memberID]changes.Position{}}
 		l.res = &Response{TxnID: req.TxnID, Lists: map[string]ListResult{}, Rooms: map[matrix.RoomID]*RoomResult{}}
 		return l.gather()

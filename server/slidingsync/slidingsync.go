@@ -54,6 +54,10 @@ type Config struct {
 	Ephemeral *ephemeral.Keeper
 	Accounts  Accounts
 	Crypto    *e2ee.Keeper
+	Seal      changes.Seal
+	// Ahead is called for a position that this server gave out and that the log does not
+	// reach: the database is an older copy. nil: nobody wants to know.
+	Ahead func(ctx context.Context, at changes.Position) error
 	// Closing is closed when the server is about to stop: who waits is answered at once.
 	Closing <-chan struct{}
 	Now     func() time.Time // nil: time.Now
@@ -141,12 +145,26 @@ func (v *View) acknowledge(ctx context.Context, req Request) error {
 	if x == nil || !x.Enabled || x.Since == "" || req.Viewer.Device == "" {
 		return nil
 	}
-	since, err := parseToDevice(x.Since)
+	since, sealed, err := v.parseToDevice(req.Viewer.User, x.Since)
 	if err != nil {
 		return err
 	}
-	return v.DB.View(ctx, func(tx *kv.ReadTx) error {
-		v.Crypto.AckToDevice(tx, req.Viewer.User, req.Viewer.Device, min(since, v.Changes.Last(tx)))
+	ahead := false
+	err = v.DB.View(ctx, func(tx *kv.ReadTx) error {
+		ahead = since > v.Changes.Last(tx)
+		if !v.foreign(tx, since) {
+			v.Crypto.AckToDevice(tx, req.Viewer.User, req.Viewer.Device, since)
+		}
 		return nil
 	})
+	if err == nil && ahead && sealed && v.Ahead != nil {
+		return v.Ahead(ctx, since)
+	}
+	return err
+}
+
+// foreign says whether a position was given out by another incarnation of the server, or
+// is not from here: what its client knows may not be so.
+func (v *View) foreign(r kv.Reader, at changes.Position) bool {
+	return at < v.Changes.First(r) || at > v.Changes.Last(r)
 }

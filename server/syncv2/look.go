@@ -18,10 +18,10 @@ func (v *View) look(ctx context.Context, q *query) (*Response, error) {
 	count := v.Ephemeral.Counter() // before reading: rather tell a thing twice than never
 	err := v.DB.View(ctx, func(tx *kv.ReadTx) error {
 		l := &looker{v: v, r: tx, q: q, since: q.since, first: q.first, upTo: v.Changes.Last(tx)}
-		if l.since.Position > l.upTo {
+		if !l.first && v.Foreign(tx, l.since) {
 			// The file was restored from an older copy: what the client has heard of
-			// did not happen. Only everything anew is right.
-			l.since, l.first = Token{}, true
+			// may not have happened. Only telling everything again is right.
+			l.since, l.first, l.gap = Token{}, true, true
 		}
 		l.res = &Response{Rooms: Rooms{
 			Join: map[matrix.RoomID]*JoinedRoom{}, Invite: map[matrix.RoomID]*InvitedRoom{},
@@ -29,6 +29,7 @@ func (v *View) look(ctx context.Context, q *query) (*Response, error) {
 		}}
 		res = l.res
 		res.next = Token{Position: l.upTo, ToDevice: l.upTo, Boot: v.Ephemeral.Boot(), Count: count}
+		res.news = l.gap
 		return l.gather()
 	})
 	return res, err
@@ -41,6 +42,7 @@ type looker struct {
 	q     *query
 	since Token
 	first bool
+	gap   bool             // first, but for a client that believes to know something
 	upTo  changes.Position // what this transaction sees
 
 	news     *news
@@ -138,7 +140,7 @@ func (l *looker) gather() error {
 			return err
 		}
 	}
-	l.res.NextBatch = l.res.next.String()
+	l.res.NextBatch = l.v.Seal.On(l.q.Viewer.User, l.res.next.String())
 	return nil
 }
 
@@ -190,7 +192,8 @@ func (l *looker) room(room matrix.RoomID, m rooms.Membership, n *roomNews) error
 		}
 	default:
 		if l.first || l.q.FullState && !fresh {
-			if l.q.filter.Room.IncludeLeave && !m.Forgotten {
+			// Over a gap, the client may believe to be in the room still.
+			if (l.q.filter.Room.IncludeLeave || l.gap) && !m.Forgotten {
 				return l.left(room, m, n)
 			}
 			return nil
@@ -277,6 +280,10 @@ func (l *looker) keys() error {
 	}
 	if l.news.keyCounts {
 		l.res.news = true
+	}
+	if l.gap {
+		l.res.DeviceLists = &DeviceLists{l.v.Crypto.WholeDeviceList(l.r, me.User), []matrix.UserID{}}
+		return nil
 	}
 	if l.first || !l.news.deviceLists {
 		return nil

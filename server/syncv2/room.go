@@ -25,7 +25,7 @@ func (l *looker) joined(room matrix.RoomID, m rooms.Membership, n *roomNews) err
 	if n.events || full {
 		s = l.walk(room, m, from, l.upTo, l.upTo, !entered)
 	}
-	s.limited = s.limited || entered && !l.first // there is a gap to what came before
+	s.limited = s.limited || l.gap || entered && !l.first // there is a gap to what came before
 	l.news.deviceLists = l.news.deviceLists || entered || s.members || s.encryption
 	out := &JoinedRoom{AccountData: noEvents(), Ephemeral: noEvents()}
 	var err error
@@ -76,6 +76,7 @@ func (l *looker) left(room matrix.RoomID, m rooms.Membership, n *roomNews) error
 		}
 	}
 	s := l.walk(room, m, from, stateEnd, m.Position, delta && !full)
+	s.limited = s.limited || l.gap
 	l.news.deviceLists = l.news.deviceLists || delta
 	out := &LeftRoom{AccountData: noEvents()}
 	var err error

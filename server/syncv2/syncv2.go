@@ -65,6 +65,8 @@ type Crypto interface {
 	KeyCounts(r kv.Reader, user matrix.UserID, device matrix.DeviceID) map[string]int
 	UnusedFallback(r kv.Reader, user matrix.UserID, device matrix.DeviceID) []string
 	DeviceListChanges(r kv.Reader, viewer matrix.UserID, from, to changes.Position) (changed, left []matrix.UserID)
+	// WholeDeviceList is for a client of which it is not known whose keys it has.
+	WholeDeviceList(r kv.Reader, viewer matrix.UserID) []matrix.UserID
 }
 
 // Unread is what /sync asks of the push keeper.
@@ -84,6 +86,10 @@ type Config struct {
 	Accounts  Accounts
 	Crypto    Crypto
 	Unread    Unread // nil: nothing is ever unread
+	Seal      changes.Seal
+	// Ahead is called for a position that this server gave out and that the log does not
+	// reach: the database is an older copy. nil: nobody wants to know.
+	Ahead func(ctx context.Context, at changes.Position) error
 	// Closing is closed when the server is about to stop: who waits is answered at once.
 	Closing <-chan struct{}
 
@@ -134,7 +140,7 @@ func (v *View) Sync(ctx context.Context, req Request) (*Response, error) {
 	q := query{Request: req, first: req.Since == ""}
 	if !q.first {
 		var err error
-		if q.since, err = ParseToken(req.Since); err != nil {
+		if q.since, err = v.ReadToken(ctx, req.Viewer.User, req.Since); err != nil {
 			return nil, err
 		}
 	}
@@ -179,8 +185,8 @@ type query struct {
 // begin reads the filter, and notes what the token says that the client has received.
 func (v *View) begin(ctx context.Context, q *query) error {
 	return v.DB.View(ctx, func(tx *kv.ReadTx) error {
-		if !q.first {
-			v.Crypto.AckToDevice(tx, q.Viewer.User, q.Viewer.Device, min(q.since.ToDevice, v.Changes.Last(tx)))
+		if !q.first && !v.Foreign(tx, q.since) {
+			v.Crypto.AckToDevice(tx, q.Viewer.User, q.Viewer.Device, q.since.ToDevice)
 		}
 		if q.Filter == "" {
 			return nil
