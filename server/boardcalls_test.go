@@ -54,6 +54,7 @@ func write(t *testing.T, s *Server, fn func(tx *kv.WriteTx) error) {
 // meet makes users and a room that all of them are in.
 func meet(t *testing.T, s *Server, people []string) (room matrix.RoomID) {
 	t.Helper()
+	var first matrix.UserID
 	write(t, s, func(tx *kv.WriteTx) (err error) {
 		for _, name := range people {
 			if _, err := s.Accounts.Create(tx, accounts.NewUser{Localpart: name}); err != nil {
@@ -61,9 +62,12 @@ func meet(t *testing.T, s *Server, people []string) (room matrix.RoomID) {
 			}
 			user := matrix.NewUserID(name, "house.test")
 			if room != "" {
-				_, err = s.Rooms.SetMembership(tx, rooms.MemberArgs{Room: room, Sender: user, Target: user, Membership: "join"})
+				if _, err = s.Rooms.SetMembership(tx, rooms.MemberArgs{Room: room, Sender: first, Target: user, Membership: "invite"}); err == nil {
+					_, err = s.Rooms.SetMembership(tx, rooms.MemberArgs{Room: room, Sender: user, Target: user, Membership: "join"})
+				}
 			} else {
-				room, err = s.Rooms.Create(tx, rooms.CreateArgs{Creator: user, Preset: "public_chat"})
+				first = user
+				room, err = s.Rooms.Create(tx, rooms.CreateArgs{Creator: user, Preset: "private_chat"})
 			}
 			if err != nil {
 				return err

@@ -30,8 +30,23 @@ type boardHouse struct {
 	pos   changes.Position // read up to here
 }
 
+// readAtOnce is how many changes are looked at until the board's other work has its turn, and
+// rememberedEvents how many events of before the start it may be told of.
+const (
+	readAtOnce       = 512
+	rememberedEvents = 1024
+)
+
 // Wait implements agent.House.
-func (h *boardHouse) Wait() <-chan struct{} { return h.s.Changes.Wait() }
+func (h *boardHouse) Wait() <-chan struct{} {
+	news := h.s.Changes.Wait()
+	if h.begun && h.pos < h.s.Changes.Published() {
+		there := make(chan struct{})
+		close(there)
+		return there
+	}
+	return news
+}
 
 // Read implements agent.House. Only the agent's goroutine calls it.
 func (h *boardHouse) Read(ctx context.Context) ([]agent.Event, error) {
@@ -45,7 +60,11 @@ func (h *boardHouse) Read(ctx context.Context) ([]agent.Event, error) {
 			events, pos = h.first(tx)
 			return nil
 		}
+		looked := 0
 		for p, c := range h.s.Changes.Since(tx, pos) {
+			if looked++; looked > readAtOnce {
+				break
+			}
 			pos = p
 			if e, ok := h.event(tx, p, c); ok {
 				events = append(events, e)
@@ -78,7 +97,9 @@ func (h *boardHouse) first(tx *kv.ReadTx) (events []agent.Event, last changes.Po
 				// cut. How old it is cannot be told, so it must not ring.
 				e.Age = lookBack
 			}
-			events = append(events, e)
+			if events = append(events, e); len(events) == rememberedEvents {
+				break
+			}
 		}
 	}
 	slices.Reverse(events)
@@ -100,8 +121,12 @@ func (h *boardHouse) event(tx *kv.ReadTx, pos changes.Position, c changes.Change
 		return agent.Event{}, false
 	}
 	self := h.s.BoardUser()
+	m, known := h.s.Rooms.MembershipRow(tx, c.Room, self)
+	if !known || m.State != "join" && m.Position != pos { // not even decoded: most rooms are others'
+		return agent.Event{}, false
+	}
 	e, ok := h.s.Rooms.EventAt(tx, c.Room, pos)
-	if !ok || !e.Is("m.room.member", string(self)) && h.s.Rooms.Membership(tx, c.Room, self) != "join" {
+	if !ok {
 		return agent.Event{}, false
 	}
 	return agent.Event{

@@ -9,6 +9,7 @@ import (
 	"porchlight/server/matrix"
 	"porchlight/server/rooms"
 	"porchlight/server/setup"
+	"porchlight/voip/agent"
 )
 
 // movedText is the first message of a room that takes the place of one that the board has
@@ -204,26 +205,31 @@ func (s *Server) makeRoom(tx *kv.WriteTx, user matrix.UserID) (matrix.RoomID, er
 }
 
 // Audience implements agent.House.
-func (h *boardHouse) Audience(ctx context.Context, room matrix.RoomID) (people []matrix.UserID, open bool, err error) {
+func (h *boardHouse) Audience(ctx context.Context, room matrix.RoomID) (in agent.Audience, err error) {
 	s, self := h.s, h.s.BoardUser()
 	err = s.DB.View(ctx, func(tx *kv.ReadTx) error {
 		for user, state := range s.Rooms.Members(tx, room) {
+			if state == "join" {
+				in.Joined++
+			}
 			if user != self && (state == "join" || state == "invite") {
-				people = append(people, user)
+				in.People = append(in.People, user)
 			}
 		}
 		switch s.Rooms.JoinRule(tx, room) {
 		case "invite", "knock", "private": // nobody comes in unless somebody in the room asks
+		case "public":
+			in.Open, in.Public = true, true
 		default:
-			open = true
+			in.Open = true
 		}
 		for e := range s.Rooms.StateOfType(tx, room, "m.room.third_party_invite") {
 			if content, err := matrix.ParseObject(e.Content); err != nil || len(content) > 0 {
-				open = true
+				in.Open = true
 			}
 		}
-		open = open || s.Rooms.WorldReadable(tx, room)
+		in.Open = in.Open || s.Rooms.WorldReadable(tx, room)
 		return nil
 	})
-	return people, open, err
+	return in, err
 }

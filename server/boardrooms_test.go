@@ -1,10 +1,12 @@
 package server
 
 import (
+	"context"
 	"crypto/ed25519"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +16,7 @@ import (
 	"porchlight/server/matrix"
 	"porchlight/server/rooms"
 	"porchlight/server/setup"
+	"porchlight/voip/agent"
 )
 
 const (
@@ -280,4 +283,68 @@ func TestPreparedRooms(t *testing.T) {
 		t.Errorf("%d rooms went on, %d were replaced, the stranger sees into %d of those prepared", kept, replaced, open)
 	}
 	t.Logf("%d rooms went on, %d were replaced; the stranger saw into %d of those prepared", kept, replaced, open)
+}
+
+// TestFloodOfCalls: somebody who may not call the board calls it thousands of times. The answers
+// that are written to the disk stay few, and the owner's command behind all that is answered.
+func TestFloodOfCalls(t *testing.T) {
+	const flood = 3000
+	s := household(t, nil)
+	room := prepare(t, s, prepared{creator: mallory, victim: bobUser, version: "10", rule: "invite", visibility: "shared", stranger: "join"})
+	h := &boardHouse{s: s, start: s.Changes.Published()}
+	settings := agent.NewStore(nil, agent.DefaultSettings(time.Minute), slog.New(slog.DiscardHandler))
+	a := agent.New(agent.Config{House: h, Bridge: noMedia{}, Self: porchUser, Settings: settings, Log: slog.New(slog.DiscardHandler)})
+	send := func(tx *kv.WriteTx, in matrix.RoomID, by matrix.UserID, kind, content string) error {
+		_, err := s.Rooms.Send(tx, rooms.SendArgs{Room: in, Sender: by, Type: kind, Content: json.RawMessage(content)})
+		return err
+	}
+	for n := 0; n < flood; {
+		write(t, s, func(tx *kv.WriteTx) error {
+			for range 500 {
+				n++
+				if err := send(tx, room, mallory, "m.call.invite", fmt.Sprintf(`{"call_id":"f%d","party_id":"p","version":"1","lifetime":60000,"invitee":%q,
+					"offer":{"type":"offer","sdp":"v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\n"}}`, n, porchUser)); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	control, err := h.ControlRoom(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, s, func(tx *kv.WriteTx) error {
+		return send(tx, control, ownerUser, "m.room.message", `{"msgtype":"m.text","body":"status"}`)
+	})
+	before := s.DB.Stats().Updates
+	ctx, cancel := context.WithCancel(t.Context())
+	ran := make(chan error, 1)
+	go func() { ran <- a.Run(ctx) }()
+	answered := func() (yes bool) {
+		if err := s.DB.View(t.Context(), func(tx *kv.ReadTx) error {
+			for e := range s.Rooms.Backwards(tx, control, s.Changes.Last(tx)) {
+				yes = yes || e.Sender == porchUser && strings.Contains(string(e.Content), "calling")
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return yes
+	}
+	for news := s.Changes.Wait(); !answered(); news = s.Changes.Wait() {
+		<-news
+	}
+	if err := a.Ring(t.Context(), agent.RingRequest{}); err != nil { // behind all of them
+		t.Error(err)
+	}
+	cancel()
+	if err := <-ran; err != nil {
+		t.Error(err)
+	}
+	commits := s.DB.Stats().Updates - before
+	t.Logf("%d calls: %d commits", flood, commits)
+	if commits > 12 {
+		t.Errorf("%d commits for a flood of %d calls", commits, flood)
+	}
 }

@@ -24,8 +24,14 @@ await scenario(async (browser) => {
     say("hung up by the board");
 
     const bob = await logIn(browser, "bob"); // has an account, but is not on the list
-    const bobsRoom = await bob.directRoom(board.id);
-    await bob.waitForMember(bobsRoom, board.id);
+    // The board comes into no room at his invitation, so the owner brings them together.
+    const bobId = given.users.bob.id;
+    const bobsRoom = await alice.createRoom({ preset: "private_chat", invite: [board.id, bobId] });
+    await alice.waitForMember(bobsRoom, board.id);
+    await bob.acceptInvite(bobsRoom);
+    await alice.waitForMember(bobsRoom, bobId);
+    await alice.leaveRoom(bobsRoom);
+    await bob.waitForMember(bobsRoom, given.users.alice.id, "leave");
     await bob.placeCall(bobsRoom);
     const rejected = await bob.waitForCall(["ended"]);
     assert.equal(rejected.by, "remote", JSON.stringify(rejected));

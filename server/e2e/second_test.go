@@ -356,10 +356,11 @@ func (h *distantHouse) DirectRoom(ctx context.Context, user matrix.UserID) (matr
 	return made.Room, err
 }
 
-func (h *distantHouse) Audience(ctx context.Context, room matrix.RoomID) ([]matrix.UserID, bool, error) {
+func (h *distantHouse) Audience(ctx context.Context, room matrix.RoomID) (agent.Audience, error) {
 	users, err := h.Joined(ctx, room)
-	users = slices.DeleteFunc(users, func(u matrix.UserID) bool { return u != firstUser })
-	return users, false, err
+	return agent.Audience{
+		Joined: len(users), People: slices.DeleteFunc(users, func(u matrix.UserID) bool { return u != firstUser }),
+	}, err
 }
 
 func (h *distantHouse) Upload(context.Context, string, string, []byte) (string, error) {

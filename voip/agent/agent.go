@@ -77,6 +77,10 @@ type Agent struct {
 	sounds  map[matrix.RoomID]sound
 	singing atomic.Bool // something is playing; for those who listen
 
+	stale   bool    // the calls have changed since they were published
+	refused limiter // calls that are answered though they are not taken
+	noise   limiter // lines in the log on what is malformed
+
 	mu     sync.Mutex
 	status []CallStatus // as of the last look
 	live   map[callKey]Session
@@ -136,7 +140,10 @@ func (a *Agent) Run(ctx context.Context) error {
 			a.Log.Error("the board's user cannot read its rooms, will try again", "error", err)
 			news = after(retryAfter)
 		}
-		for _, e := range events {
+		for _, e := range a.trustedFirst(ctx, events) {
+			if !a.serve(ctx) {
+				return nil
+			}
 			a.take(ctx, e)
 		}
 		a.caughtUp(ctx)
@@ -146,24 +153,75 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 }
 
-// work handles reports until there is news; false when ctx has ended.
+// trustedFirst puts what people say who may call or command before what others say, each in
+// its order: others may say much.
+func (a *Agent) trustedFirst(ctx context.Context, events []Event) []Event {
+	if len(events) < 2 {
+		return events
+	}
+	may := map[matrix.UserID]bool{a.Self: true}
+	all, others := make([]Event, 0, len(events)), []Event(nil)
+	for _, e := range events {
+		trusted, known := may[e.Sender]
+		if !known {
+			trusted = a.mayTalk(ctx, e.Sender)
+			may[e.Sender] = trusted
+		}
+		if trusted {
+			all = append(all, e)
+		} else {
+			others = append(others, e)
+		}
+	}
+	return append(all, others...)
+}
+
+// serve does what waits already: the bell and the door come before what is said in rooms.
+// False when ctx has ended.
+func (a *Agent) serve(ctx context.Context) bool {
+	for range maxJobs + maxReports {
+		select {
+		case job := <-a.jobs:
+			job(ctx)
+			continue
+		default:
+		}
+		select {
+		case r := <-a.reports:
+			a.hear(ctx, r)
+			continue
+		default:
+		}
+		break
+	}
+	a.publish()
+	return ctx.Err() == nil
+}
+
+// work handles jobs and reports until there is news; false when ctx has ended.
 func (a *Agent) work(ctx context.Context, news <-chan struct{}) bool {
-	for {
+	for a.serve(ctx) {
 		select {
 		case <-ctx.Done():
 			return false
 		case <-news:
-			return true
+			return a.serve(ctx)
 		case job := <-a.jobs:
 			job(ctx)
 		case r := <-a.reports:
-			if r.digit != 0 {
-				a.dialled(ctx, r.call, r.digit)
-				continue
-			}
-			a.step(ctx, r.call, r.input)
+			a.hear(ctx, r)
 		}
 	}
+	return false
+}
+
+// hear takes what a call's timer or session has to say.
+func (a *Agent) hear(ctx context.Context, r report) {
+	if r.digit != 0 {
+		a.dialled(ctx, r.call, r.digit)
+		return
+	}
+	a.step(ctx, r.call, r.input)
 }
 
 // later has Run's goroutine do a job. It gives up when ctx ends.
@@ -217,5 +275,6 @@ func (a *Agent) hangUpAll(ctx context.Context) {
 			a.ended(c, call.Ended{Why: call.WhyHungUp})
 		}
 	}
+	a.publish()
 	a.helpers.Wait()
 }

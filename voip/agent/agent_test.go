@@ -42,7 +42,9 @@ type house struct {
 	full    error // Upload's
 	events  map[matrix.EventID]Event
 	deleted []string
+	onSend  func(Event)                       // nil: nothing; called under mu
 	open    map[matrix.RoomID]bool            // others can read it
+	public  map[matrix.RoomID]bool            // others can come in
 	invited map[matrix.RoomID][]matrix.UserID // besides those joined
 	own     map[matrix.UserID]matrix.RoomID   // DirectRoom's, where it is not by the name
 }
@@ -52,6 +54,7 @@ func newHouse() *house {
 		news:    make(chan struct{}),
 		joined:  map[matrix.RoomID][]matrix.UserID{room: {porch, alice}},
 		open:    map[matrix.RoomID]bool{},
+		public:  map[matrix.RoomID]bool{},
 		invited: map[matrix.RoomID][]matrix.UserID{},
 		allowed: map[matrix.UserID]bool{alice: true},
 	}
@@ -86,6 +89,9 @@ func (h *house) Send(_ context.Context, room matrix.RoomID, eventType string, co
 	e := Event{Room: room, Sender: porch, Type: eventType, Content: content}
 	h.mu.Lock()
 	h.sent = append(h.sent, e)
+	if h.onSend != nil {
+		h.onSend(e)
+	}
 	h.mu.Unlock()
 	h.put(e) // the board hears itself, like everybody in the room
 	return nil
@@ -122,11 +128,12 @@ func (h *house) DirectRoom(_ context.Context, user matrix.UserID) (matrix.RoomID
 	return matrix.RoomID("!" + user.Localpart()), h.noDoor
 }
 
-func (h *house) Audience(_ context.Context, in matrix.RoomID) ([]matrix.UserID, bool, error) {
+func (h *house) Audience(_ context.Context, in matrix.RoomID) (Audience, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	people := slices.Concat(h.joined[in], h.invited[in])
-	return slices.DeleteFunc(people, func(u matrix.UserID) bool { return u == porch }), h.open[in], nil
+	people = slices.DeleteFunc(people, func(u matrix.UserID) bool { return u == porch })
+	return Audience{People: people, Joined: len(h.joined[in]), Open: h.open[in] || h.public[in], Public: h.public[in]}, nil
 }
 
 func (h *house) Upload(_ context.Context, contentType, _ string, data []byte) (string, error) {

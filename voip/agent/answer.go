@@ -43,7 +43,7 @@ func (a *Agent) rung(ctx context.Context, c *activeCall, r call.Ring) {
 	switch {
 	case !may:
 		decide(call.Refuse{})
-	case len(a.live) >= a.maxCalls():
+	case c.surplus || len(a.live) >= a.maxCalls():
 		decide(call.HangUp{Reason: call.UserBusy})
 	case c.crossed:
 		decide(call.Accept{}) // we were calling them

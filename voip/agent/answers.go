@@ -39,19 +39,19 @@ func (a *Agent) answerRoom(ctx context.Context, r *request) (matrix.RoomID, bool
 
 // private says whether nobody can read the room of a request who may not make it.
 func (a *Agent) private(ctx context.Context, r *request) bool {
-	people, open, err := a.House.Audience(ctx, r.Room)
+	in, err := a.House.Audience(ctx, r.Room)
 	if err != nil {
 		a.Log.Error("it cannot be told who reads a room", "room", r.Room, "error", err)
 		return false
 	}
-	if open {
+	if in.Open {
 		return false
 	}
 	may := r.may
 	if may == nil {
 		may = a.mayCommand
 	}
-	for _, user := range people {
+	for _, user := range in.People {
 		if user != r.Sender && !may(ctx, user) {
 			return false
 		}

@@ -21,6 +21,8 @@ type activeCall struct {
 	auto    bool              // it did
 	crossed bool              // it crossed a call of ours, which gave way
 	ring    *ring             // that it is part of; nil: it came in
+	from    matrix.UserID     // who called the board; empty: the board called
+	surplus bool              // there are too many others, so it is refused
 	streams *call.PeerStreams // the peer's metadata; nil: none came
 	deaf    bool              // the peer's sound is not played
 	limit   *time.Timer       // ends the call; nil: nothing does
@@ -33,7 +35,9 @@ type activeCall struct {
 func (a *Agent) callEvent(ctx context.Context, e Event) {
 	content, err := call.Parse(e.Type, e.Content)
 	if err != nil {
-		a.Log.Info("a call event is no good and is ignored", "type", e.Type, "room", e.Room, "sender", e.Sender, "error", err)
+		if a.noise.allow(e.Sender, a.Now()) {
+			a.Log.Info("a malformed call event is ignored", "type", e.Type, "room", e.Room, "sender", e.Sender, "error", err)
+		}
 		return
 	}
 	key := callKey{e.Room, call.IDOf(content)}
@@ -79,10 +83,16 @@ func (a *Agent) glare(ctx context.Context, e Event, invite *call.Invite) call.Ve
 	return call.NoGlare
 }
 
-// begin makes room for a call that comes in; nil if it is none of the board's business.
+// begin makes room for a call that comes in; nil if it is none of the board's business, or
+// there are too many to answer it even with a refusal.
 func (a *Agent) begin(ctx context.Context, key callKey, e Event) *activeCall {
-	if !a.forUs(ctx, e) {
+	surplus := a.surplus(e.Sender)
+	taken := !surplus && (a.mayCall(ctx, e.Sender) || a.callsTo(e.Sender, e.Room))
+	if !taken && !a.refused.left(e.Sender, a.Now()) || !a.forUs(ctx, e) {
 		return nil
+	}
+	if !taken {
+		a.refused.allow(e.Sender, a.Now())
 	}
 	party, err := call.NewID(a.Random)
 	if err != nil {
@@ -90,33 +100,74 @@ func (a *Agent) begin(ctx context.Context, key callKey, e Event) *activeCall {
 		return nil
 	}
 	c := &activeCall{
-		key: key, timers: map[call.Timer]*time.Timer{},
+		key: key, timers: map[call.Timer]*time.Timer{}, from: e.Sender, surplus: surplus,
 		state: call.Start(call.Config{Role: call.Callee, Self: a.Self, CallID: key.id, PartyID: party}),
 	}
 	a.calls[key] = c
 	return c
 }
 
+// surplus says whether somebody, or all together, have more calls that wait to be answered than
+// the board keeps track of.
+func (a *Agent) surplus(sender matrix.UserID) bool {
+	theirs, all := 0, 0
+	for _, c := range a.calls {
+		if c.from == "" || c.session != nil {
+			continue
+		}
+		if all++; c.from == sender {
+			theirs++
+		}
+	}
+	return theirs >= maxIncoming || all >= maxIncomingInAll
+}
+
+// callsTo says whether the board calls somebody in a room, so that theirs may cross.
+func (a *Agent) callsTo(user matrix.UserID, room matrix.RoomID) bool {
+	for key, c := range a.calls {
+		if key.room == room && c.ring != nil && c.state.Peer() == user {
+			return true
+		}
+	}
+	return false
+}
+
+// occupied is how many calls are up or are being placed.
+func (a *Agent) occupied() (n int) {
+	for _, c := range a.calls {
+		if c.session != nil || c.from == "" {
+			n++
+		}
+	}
+	return n
+}
+
 // forUs: a call to the board by name, or one in a room of two. A call among others that
 // merely share a room with the board is theirs.
+//
+// spec: client-server API, voice over IP: calls in public rooms are ignored
 func (a *Agent) forUs(ctx context.Context, e Event) bool {
 	var invite struct {
 		Invitee matrix.UserID `json:"invitee"`
 	}
-	if json.Unmarshal(e.Content, &invite) == nil && invite.Invitee != "" {
-		return invite.Invitee == a.Self
+	named := json.Unmarshal(e.Content, &invite) == nil && invite.Invitee != ""
+	if named && invite.Invitee != a.Self {
+		return false
 	}
-	joined, err := a.House.Joined(ctx, e.Room)
+	in, err := a.House.Audience(ctx, e.Room)
 	if err != nil {
 		a.Log.Error("the members of a room cannot be read", "room", e.Room, "error", err)
 		return false
 	}
-	return len(joined) <= 2
+	return !in.Public && (named || in.Joined <= 2)
 }
 
 // caughtUp tells calls that all events are in, so that they may ring now.
 func (a *Agent) caughtUp(ctx context.Context) {
 	for _, c := range a.calls {
+		if ctx.Err() != nil {
+			return
+		}
 		if c.state.Phase() == call.Invited {
 			a.step(ctx, c, call.CaughtUp{})
 		}
@@ -136,7 +187,7 @@ func (a *Agent) step(ctx context.Context, c *activeCall, in call.Input) {
 	if p := c.state.Phase(); c.state.Role() == call.Caller && (p == call.Answered || p == call.Active) {
 		a.ringAnswered(ctx, c)
 	}
-	a.publish()
+	a.stale = true
 }
 
 func (a *Agent) carryOut(ctx context.Context, c *activeCall, o call.Output) {

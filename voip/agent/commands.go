@@ -89,6 +89,11 @@ func (a *Agent) mayCommand(ctx context.Context, user matrix.UserID) bool {
 	return a.mayCall(ctx, user)
 }
 
+// mayTalk says whether the board has to do with this user at all.
+func (a *Agent) mayTalk(ctx context.Context, user matrix.UserID) bool {
+	return a.mayCommand(ctx, user) || a.mayCall(ctx, user)
+}
+
 func (a *Agent) commandHelp(ctx context.Context, r *request, _ string) {
 	var b strings.Builder
 	b.WriteString("I am the board by the door. Call me to see and hear what I see and hear, or write to me:")

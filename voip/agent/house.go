@@ -17,7 +17,8 @@ type House interface {
 	// before Read, so that nothing is missed.
 	Wait() <-chan struct{}
 	// Read returns what happened in the rooms of the board's user since the last Read,
-	// oldest first, and notes that it has been read.
+	// oldest first, and notes that it has been read. It may return a part of it; then Wait's
+	// channel is closed already.
 	Read(ctx context.Context) ([]Event, error)
 	// Send puts an event into a room, as the board's user.
 	Send(ctx context.Context, room matrix.RoomID, eventType string, content json.RawMessage) error
@@ -36,9 +37,8 @@ type House interface {
 	// it or get into it; else another one is made. What the board begins of its own accord goes
 	// nowhere else. Ask for it anew each time.
 	DirectRoom(ctx context.Context, user matrix.UserID) (matrix.RoomID, error)
-	// Audience are those besides the board who are joined or invited to a room. open says that
-	// others can read it or come in, too, without being invited.
-	Audience(ctx context.Context, room matrix.RoomID) (people []matrix.UserID, open bool, err error)
+	// Audience says who can read what is sent to a room.
+	Audience(ctx context.Context, room matrix.RoomID) (Audience, error)
 	// Upload keeps a picture or the like in the content repository, as the board's, and
 	// returns its URI.
 	Upload(ctx context.Context, contentType, name string, data []byte) (uri string, err error)
@@ -48,6 +48,14 @@ type House interface {
 	Content(ctx context.Context, uri string) (io.Reader, error)
 	// Event finds an event of a room that the board's user is in.
 	Event(ctx context.Context, room matrix.RoomID, id matrix.EventID) (e Event, found bool, err error)
+}
+
+// Audience is who can read what is sent to a room.
+type Audience struct {
+	People []matrix.UserID // joined or invited, besides the board
+	Joined int             // how many are joined, with the board
+	Open   bool            // others can read it or come in, too, without being invited
+	Public bool            // anybody can come in
 }
 
 // Devices are the board's senses and its voice, apart from calls.

@@ -5,8 +5,71 @@ import (
 	"fmt"
 	"time"
 
+	"porchlight/server/matrix"
 	"porchlight/voip/call"
 )
+
+const (
+	// maxIncoming is how many calls of one person may wait to be answered, maxIncomingInAll how
+	// many of all people; further ones are refused as busy.
+	maxIncoming      = 3
+	maxIncomingInAll = 16
+	// refusals is how many calls of one person are refused within refusalTime by an answer, and
+	// refusalsInAll how many of all people; after that they are passed over in silence, since
+	// each answer has to be written to the disk.
+	refusals      = 3
+	refusalsInAll = 20
+	refusalTime   = time.Minute
+	// maxTallied is of how many people a limiter remembers how much they did.
+	maxTallied = 64
+)
+
+// limiter lets each person have a few answers in a while, and all together some more.
+type limiter struct {
+	tallies map[matrix.UserID]*tally
+	all     tally
+}
+
+// tally is how many answers were given since a time.
+type tally struct {
+	since time.Time
+	n     int
+}
+
+func (t *tally) over(now time.Time) bool {
+	return now.Sub(t.since) >= refusalTime || now.Before(t.since)
+}
+
+// left says whether there is an answer left for somebody.
+func (l *limiter) left(user matrix.UserID, now time.Time) bool {
+	if !l.all.over(now) && l.all.n >= refusalsInAll {
+		return false
+	}
+	t := l.tallies[user]
+	return t == nil || t.over(now) || t.n < refusals
+}
+
+// allow takes an answer for somebody; false: there is none left.
+func (l *limiter) allow(user matrix.UserID, now time.Time) bool {
+	if !l.left(user, now) {
+		return false
+	}
+	if l.tallies == nil || len(l.tallies) >= maxTallied { // then the bound for all holds
+		l.tallies = map[matrix.UserID]*tally{}
+	}
+	t := l.tallies[user]
+	if t == nil {
+		t = &tally{}
+		l.tallies[user] = t
+	}
+	for _, t := range []*tally{t, &l.all} {
+		if t.over(now) {
+			*t = tally{since: now}
+		}
+		t.n++
+	}
+	return true
+}
 
 // limitWarning is how long before a call is hung up its people are told.
 const limitWarning = 30 * time.Second

@@ -167,7 +167,7 @@ func (a *Agent) roomOfNext(ctx context.Context, r *ring) (matrix.RoomID, bool) {
 
 // place calls one person. spec: MSC2746 add invitee field
 func (a *Agent) place(ctx context.Context, r *ring, user matrix.UserID, room matrix.RoomID) {
-	if len(a.calls) >= a.maxCalls() {
+	if a.occupied() >= a.maxCalls() {
 		a.Log.Warn("somebody is not called, since there are too many calls", "user", user)
 		return
 	}

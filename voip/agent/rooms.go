@@ -20,7 +20,7 @@ func (a *Agent) member(ctx context.Context, e Event) {
 	switch {
 	case user == a.Self && m.Membership == "invite":
 		// Others' invitations wait, unanswered, so that they cost nothing however many there are.
-		if !a.mayCommand(ctx, e.Sender) && !a.mayCall(ctx, e.Sender) {
+		if !a.mayTalk(ctx, e.Sender) {
 			return
 		}
 		if err := a.House.Join(ctx, e.Room); err != nil && !matrix.IsCode(err, "M_FORBIDDEN") {

@@ -10,6 +10,13 @@ import (
 	"porchlight/voip/call"
 )
 
+const (
+	// maxStatusCalls is how many calls the status lists.
+	maxStatusCalls = 2 * maxViewers
+	// maxStatusText is how long the status gets, in bytes; an event has room for 64 KiB.
+	maxStatusText = 16 << 10
+)
+
 // CallStatus is a call as others may look at it.
 type CallStatus struct {
 	Room  matrix.RoomID `json:"room_id"`
@@ -26,6 +33,10 @@ var phaseNames = map[call.Phase]string{
 
 // publish notes for Status how the calls stand. Run's goroutine calls it.
 func (a *Agent) publish() {
+	if !a.stale {
+		return
+	}
+	a.stale = false
 	all := make([]CallStatus, 0, len(a.calls))
 	for key, c := range a.calls {
 		all = append(all, CallStatus{Room: key.room, Call: key.id, Peer: c.state.Peer(), Phase: phaseNames[c.state.Phase()]})
@@ -76,11 +87,31 @@ func (a *Agent) statusText() string {
 	if len(calls) == 0 {
 		lines = append(lines, "Nobody is calling.")
 	}
-	for _, c := range calls {
+	for i, c := range calls {
+		if i == maxStatusCalls {
+			lines = append(lines, fmt.Sprintf("There are %d more calls.", len(calls)-i))
+			break
+		}
 		lines = append(lines, fmt.Sprintf("In a call with %s (%s).", c.Peer, c.Phase))
 	}
 	if a.News != nil {
 		lines = append(lines, a.News()...)
 	}
-	return strings.Join(lines, "\n")
+	return bounded(lines, maxStatusText)
+}
+
+// bounded joins lines, as many as fit into a number of bytes.
+func bounded(lines []string, most int) string {
+	var b strings.Builder
+	for i, line := range lines {
+		if b.Len()+len(line) >= most-len("\n…") {
+			b.WriteString("\n…")
+			break
+		}
+		if i > 0 {
+			b.WriteByte('\n')
+		}
+		b.WriteString(line)
+	}
+	return b.String()
 }

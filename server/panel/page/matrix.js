@@ -220,7 +220,7 @@ export class Client extends EventTarget {
         await this.#firstSync;
         const id = this.#findDirect(user) ?? (await this.#makeDirect(user));
         for (let waited = 0; this.rooms.get(id)?.members.get(user) !== "join"; waited += 200) {
-            if (waited > 15_000) throw new Error("The porch does not come into the room. Is its part of the server switched off?");
+            if (waited > 15_000) throw new Error("The porch did not join the chat. Only people on its list can call it; or its part of the server is switched off.");
             await pause(200);
         }
         return id;
