@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"time"
 
 	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 )
 
 const (
@@ -29,6 +31,9 @@ type work struct {
 	done  chan struct{} // closed when err is final
 	err   error
 	panic any // what fn panicked with; raised again in the caller
+
+	tx       *WriteTx // what fn wrote
+	deferred bool     // nobody waits for it
 }
 
 // Update runs fn in the next commit and returns after that commit has been synced
@@ -153,22 +158,20 @@ func (db *DB) runBatch() {
 type batchRun struct {
 	db      *DB
 	bolt    *bbolt.Tx
-	effects []func()
-	written []*work // succeeded, waiting for the commit
+	idle    error // why nothing can be written: functions that write nothing still run
+	written []*work
 	bytes   int
-	broken  error // a write failed half-way: nothing of this pass may be committed
+	broken  error // a write failed half-way: nothing of bolt may be committed
 }
 
 // run begins, lets every function write, commits, runs the effects and wakes the
 // callers. It returns the work that did not fit any more.
 func (b *batchRun) run(batch []*work, later []deferredWrite) (rest []*work) {
-	tx, err := b.db.bolt.Begin(true)
-	if err != nil {
+	if err := b.begin(); err != nil {
 		b.db.putBack(later)
 		finish(batch, err)
 		return nil
 	}
-	b.bolt = tx
 	var failed []*work
 	for i, w := range batch {
 		if b.bytes > maxBatchBytes || b.broken != nil {
@@ -176,7 +179,7 @@ func (b *batchRun) run(batch []*work, later []deferredWrite) (rest []*work) {
 			break
 		}
 		if w.err = w.ctx.Err(); w.err == nil {
-			w.err = b.one(w)
+			b.try(w)
 		}
 		if w.err != nil || w.panic != nil {
 			failed = append(failed, w)
@@ -184,30 +187,103 @@ func (b *batchRun) run(batch []*work, later []deferredWrite) (rest []*work) {
 		}
 		b.written = append(b.written, w)
 	}
-	deferredRun := b.runDeferred(later)
-
-	switch {
-	case b.broken != nil:
-		err = errors.Join(b.broken, tx.Rollback())
-	case b.bytes == 0: // nothing to write: no sync, and no page is spent
-		err = tx.Rollback()
-	default:
-		if err = tx.Commit(); err != nil {
-			err = fmt.Errorf("commit: %w", err)
-		}
+	if b.idle != nil { // the values stay readable where they are
+		b.db.putBack(later)
+		later = nil
 	}
-	if err != nil {
+	failed = append(failed, b.runDeferred(later)...)
+	err := b.end()
+	if err == nil {
+		for _, w := range b.written {
+			for _, effect := range w.tx.effects {
+				effect()
+			}
+		}
+	} else if !isDamage(err) { // over damage they would fail everybody's commit for ever
 		b.db.putBack(later)
 	}
-	if err == nil {
-		for _, effect := range b.effects {
-			effect()
-		}
-	}
-	b.db.count(b, err, len(failed), deferredRun)
+	b.db.count(b, err, failed)
 	finish(failed, nil)
 	finish(b.written, err)
 	return rest
+}
+
+// begin begins bbolt's transaction: one that reads where nothing can be written.
+func (b *batchRun) begin() (err error) {
+	b.idle = b.db.Unwritable()
+	b.broken = nil
+	b.bolt, err = b.db.begin(b.idle == nil)
+	if err == nil && b.idle == nil {
+		b.db.bound()
+	}
+	return err
+}
+
+// try runs a function. If it meets damage when it writes, the others go on without it.
+func (b *batchRun) try(w *work) {
+	w.err = b.one(w)
+	if isDamage(b.broken) {
+		b.again()
+	}
+}
+
+// again writes what succeeded before a damaged page was met into another transaction: who
+// has nothing to do with that page is not refused for it.
+func (b *batchRun) again() {
+	broken := b.broken
+	if err := b.rollback(); err != nil {
+		b.broken = err
+		return
+	}
+	if err := b.begin(); err != nil {
+		b.broken = errors.Join(broken, err)
+		return
+	}
+	for _, w := range b.written {
+		if b.broken = w.tx.apply(b.bolt); b.broken != nil {
+			return
+		}
+	}
+}
+
+// end commits, unless there is nothing to write or something went wrong.
+func (b *batchRun) end() error {
+	switch {
+	case b.bolt == nil:
+		return b.broken
+	case b.broken != nil:
+		return errors.Join(b.broken, b.rollback())
+	case b.bytes == 0: // nothing to write: no sync, and no page is spent
+		return b.rollback()
+	}
+	err := Guard(b.db.bolt, b.db.path, b.bolt.Commit)
+	if err == nil {
+		return nil
+	}
+	if isDamage(err) || errors.Is(err, bolterrors.ErrMaxSizeReached) {
+		if !isDamage(err) {
+			err = &DamagedError{File: b.db.path, Offset: -1, Err: fmt.Errorf("a page claims to hold more than any commit writes: %w", err)}
+		}
+		err = errors.Join(err, b.rollback())
+	}
+	b.db.noteFailed(err)
+	return fmt.Errorf("commit: %w", withErrno(err))
+}
+
+// rollback ends bbolt's transaction. If that panics, bbolt's locks stay taken, and nothing
+// is written any more.
+func (b *batchRun) rollback() error {
+	tx := b.bolt
+	b.bolt = nil
+	err := Guard(b.db.bolt, b.db.path, tx.Rollback)
+	if errors.Is(err, bolterrors.ErrTxClosed) { // a commit that fails does so itself
+		return nil
+	}
+	if err != nil {
+		b.db.stuck.Store(true)
+		b.db.refuse(err)
+	}
+	return err
 }
 
 func finish(all []*work, err error) {
@@ -223,23 +299,30 @@ func finish(all []*work, err error) {
 // overlay into the shared commit. So a failure takes nobody along.
 func (b *batchRun) one(w *work) error {
 	tx := &WriteTx{db: b.db, bolt: b.bolt}
+	w.tx = tx
 	err := call(w, tx)
 	tx.done = true
-	if err == nil {
+	if isDamage(tx.err) { // whatever came of it in the function
+		w.panic = nil
+	}
+	if tx.err != nil && (err == nil || isDamage(tx.err)) {
 		err = tx.err
 	}
 	if err != nil || w.panic != nil {
 		return err
 	}
-	if b.broken = tx.apply(); b.broken != nil {
+	if b.idle != nil && tx.bytes > 0 {
+		return b.idle
+	}
+	if b.broken = tx.apply(b.bolt); b.broken != nil {
 		return b.broken
 	}
 	b.bytes += tx.bytes
-	b.effects = append(b.effects, tx.effects...)
 	return nil
 }
 
 func call(w *work, tx *WriteTx) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if r := recover(); r != nil {
 			w.panic = r
@@ -248,29 +331,43 @@ func call(w *work, tx *WriteTx) (err error) {
 	return w.fn(tx)
 }
 
-func (b *batchRun) runDeferred(later []deferredWrite) (ran int) {
+// runDeferred runs deferred functions after the others and returns those that failed.
+func (b *batchRun) runDeferred(later []deferredWrite) (failed []*work) {
 	for _, d := range later {
-		w := &work{ctx: context.Background(), fn: d.fn}
-		err := b.one(w)
-		if w.panic != nil {
-			err = fmt.Errorf("panic: %v", w.panic)
+		w := &work{ctx: context.Background(), fn: d.fn, done: make(chan struct{}), deferred: true}
+		if w.err = b.broken; w.err == nil {
+			b.try(w)
 		}
-		if err != nil {
-			b.db.log.Error("a deferred write failed and is dropped", "key", d.key, "error", err)
+		if w.panic != nil {
+			w.err = fmt.Errorf("panic: %v", w.panic)
+		}
+		if w.err != nil {
+			b.db.log.Error("a deferred write failed and is dropped", "key", d.key, "error", w.err)
+			failed = append(failed, w)
 			continue
 		}
-		ran++
+		b.written = append(b.written, w)
 	}
-	return ran
+	return failed
 }
 
-func (db *DB) count(b *batchRun, err error, failed, deferredRun int) {
+func (db *DB) count(b *batchRun, err error, failed []*work) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	db.stats.Failed += uint64(failed)
-	if err == nil && b.bytes > 0 {
-		db.stats.Commits++
-		db.stats.Updates += uint64(len(b.written))
-		db.stats.Deferred += uint64(deferredRun)
+	for _, w := range failed {
+		if !w.deferred {
+			db.stats.Failed++
+		}
+	}
+	if err != nil || b.bytes == 0 {
+		return
+	}
+	db.stats.Commits++
+	for _, w := range b.written {
+		if w.deferred {
+			db.stats.Deferred++
+		} else {
+			db.stats.Updates++
+		}
 	}
 }

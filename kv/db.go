@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/bits"
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -22,9 +25,13 @@ const (
 	DefaultFlushEvery = 5 * time.Second
 	// lockTimeout is how long Open waits for another process to let go of the file.
 	lockTimeout = time.Second
-	// initialMmap is mapped from the start, so that a small file grows without
-	// remapping, which has to wait for every reader. Mapping costs no memory.
-	initialMmap = 32 << 20
+	// initialMmap is mapped from the start where addresses have 64 bits, so that the file
+	// grows without remapping, which has to wait for every reader. Mapping costs no memory.
+	initialMmap = 16 << 30
+	// initialMmap32 is mapped where a process has some 3 GiB of addresses for everything.
+	initialMmap32 = 512 << 20
+	// leastMmap is mapped where the system allows no more.
+	leastMmap = 32 << 20
 	// growBy is how much longer the file gets when it is full, in bytes.
 	growBy = 1 << 20
 )
@@ -45,6 +52,7 @@ type Options struct {
 // DB is one file of rows. Its methods may be called from any goroutine.
 type DB struct {
 	bolt  *bbolt.DB
+	path  string
 	log   *slog.Logger
 	now   func() time.Time
 	every time.Duration
@@ -52,14 +60,22 @@ type DB struct {
 	lead     chan struct{} // holds one token while somebody runs a batch
 	gathered chan struct{} // holds one token when all who were expected have queued
 
-	mu       sync.Mutex // guards what follows
-	queue    []*work
-	deferred deferredSet
-	closed   bool
-	tables   map[byte]tableCheck
-	checks   []keeperCheck
-	stats    Stats
-	wake     chan struct{} // Run looks at deferred
+	unwritable atomic.Pointer[error] // why nothing is written any more
+	refused    chan struct{}         // closed when unwritable is set
+	lost       atomic.Pointer[error] // why nothing can be read any more either
+	stuck      atomic.Bool           // bbolt's writer lock is held by nobody
+	file       *os.File              // that bbolt has opened
+
+	mu         sync.Mutex // guards what follows
+	queue      []*work
+	deferred   deferredSet
+	closed     bool
+	tables     map[byte]tableCheck
+	checks     []keeperCheck
+	fileChecks []fileCheck
+	stats      Stats
+	wake       chan struct{}   // Run looks at deferred
+	found      []*DamagedError // what Open found and could live with
 
 	expected    int       // how many writers the next batch may have, see linger
 	lingerUntil time.Time // how long it waits for them
@@ -92,12 +108,17 @@ func Open(o Options) (*DB, error) {
 			return nil, err
 		}
 	}
-	b, err := openBolt(o.Path, o.ReadOnly)
+	found, err := inspect(o.Path)
+	if err != nil {
+		return nil, err
+	}
+	var file *os.File
+	b, err := openBolt(o.Path, o.ReadOnly, &file)
 	if err != nil {
 		return nil, err
 	}
 	db := &DB{
-		bolt: b, log: o.Log, now: o.Now, every: o.FlushEvery,
+		bolt: b, path: o.Path, file: file, log: o.Log, now: o.Now, every: o.FlushEvery, refused: make(chan struct{}), found: found,
 		lead: make(chan struct{}, 1), gathered: make(chan struct{}, 1),
 		tables: map[byte]tableCheck{},
 		wake:   make(chan struct{}, 1),
@@ -108,14 +129,21 @@ func Open(o Options) (*DB, error) {
 	return db, nil
 }
 
-func openBolt(path string, readOnly bool) (*bbolt.DB, error) {
-	b, err := bbolt.Open(path, 0o600, &bbolt.Options{
-		Timeout:         lockTimeout,
-		PageSize:        pageSize,
-		FreelistType:    bbolt.FreelistMapType,
-		InitialMmapSize: initialMmap,
-		ReadOnly:        readOnly,
-	})
+// openBolt opens the file with bbolt, which hands over its own handle of it.
+func openBolt(path string, readOnly bool, file **os.File) (*bbolt.DB, error) {
+	sizes := []int{initialMmap32, leastMmap}
+	if bits.UintSize == 64 {
+		large := int64(initialMmap) // an int of 32 bits does not hold the constant
+		sizes = append([]int{int(large)}, sizes...)
+	}
+	var b *bbolt.DB
+	var err error
+	for _, size := range sizes {
+		b, err = openMapped(path, readOnly, size, file)
+		if !errors.Is(err, syscall.ENOMEM) {
+			break
+		}
+	}
 	if errors.Is(err, bolterrors.ErrTimeout) {
 		return nil, fmt.Errorf("%s: %w", path, ErrInUse)
 	}
@@ -124,6 +152,27 @@ func openBolt(path string, readOnly bool) (*bbolt.DB, error) {
 	}
 	b.AllocSize = growBy
 	return b, nil
+}
+
+func openMapped(path string, readOnly bool, size int, file **os.File) (b *bbolt.DB, err error) {
+	err = Guard(nil, path, func() (err error) {
+		b, err = bbolt.Open(path, 0o600, &bbolt.Options{
+			Timeout:         lockTimeout,
+			PageSize:        pageSize,
+			FreelistType:    bbolt.FreelistMapType,
+			InitialMmapSize: size,
+			ReadOnly:        readOnly,
+			OpenFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {
+				f, err := os.OpenFile(name, flag, mode)
+				if file != nil {
+					*file = f
+				}
+				return f, err
+			},
+		})
+		return err
+	})
+	return b, err
 }
 
 // createIfMissing makes the file under another name, syncs it and renames it:
@@ -136,7 +185,7 @@ func createIfMissing(path string) error {
 	if err := os.Remove(tmp); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	b, err := openBolt(tmp, false)
+	b, err := openBolt(tmp, false, nil)
 	if err != nil {
 		return err
 	}
@@ -199,6 +248,11 @@ func (db *DB) Close() error {
 	db.closed = true
 	db.mu.Unlock()
 	<-db.lead
+	if db.stuck.Load() || db.lost.Load() != nil {
+		// bbolt's Close would wait for ever for locks that a panic has left taken. The
+		// next who opens the file only needs the lock on it.
+		return errors.Join(err, syscall.Flock(int(db.file.Fd()), syscall.LOCK_UN))
+	}
 	return errors.Join(err, db.bolt.Close())
 }
 
@@ -213,11 +267,11 @@ func (db *DB) Stats() Stats {
 }
 
 // Path is the file's name.
-func (db *DB) Path() string { return db.bolt.Path() }
+func (db *DB) Path() string { return db.path }
 
 // Size is the length of the file in bytes.
 func (db *DB) Size() (int64, error) {
-	st, err := os.Stat(db.bolt.Path())
+	st, err := os.Stat(db.path)
 	if err != nil {
 		return 0, err
 	}

@@ -231,8 +231,8 @@ func TestMigrations(t *testing.T) {
 		t.Fatal(err)
 	}
 	ran := 0
-	two := kv.Migration{To: 2, Caption: "two", Run: func(*kv.WriteTx) error { ran++; return nil }}
-	three := kv.Migration{To: 3, Caption: "three", Run: func(*kv.WriteTx) error { ran++; return errors.New("no") }}
+	two := kv.Migration{To: 12, Caption: "two", Run: func(*kv.WriteTx) error { ran++; return nil }}
+	three := kv.Migration{To: 13, Caption: "three", Run: func(*kv.WriteTx) error { ran++; return errors.New("no") }}
 	if _, err := open(two, three); err == nil || ran != 2 {
 		t.Fatalf("a failing migration: %v, %d ran", err, ran)
 	}
@@ -249,7 +249,7 @@ func TestMigrations(t *testing.T) {
 		t.Errorf("%d migrations ran, want 3: what is done is not done again", ran)
 	}
 	var newer *kv.NewerError
-	if _, err := open(two); !errors.As(err, &newer) || newer.File != 3 {
+	if _, err := open(two); !errors.As(err, &newer) || newer.File != 13 {
 		t.Errorf("an older program opened a newer file: %v", err)
 	}
 }

@@ -3,6 +3,7 @@ package kv
 import (
 	"context"
 	"fmt"
+	"slices"
 )
 
 // Migration brings a file from the version before To up to To, in one commit.
@@ -26,9 +27,18 @@ const versionKey = "format_version"
 // firstVersion is the format of a file that no migration has touched.
 const firstVersion = 1
 
+// formats are the steps of this package's own: they come before those of Options.
+//
+// Format 2: values end with a checksum. Rows that were written before have none until they
+// are written again; both are read.
+var formats = []Migration{
+	{To: 2, Caption: "rows get checksums from now on", Run: func(*WriteTx) error { return nil }},
+}
+
 // migrate runs what is missing, each step in a commit of its own that also writes the
 // new version: a power cut in between leaves a whole earlier version.
 func (db *DB) migrate(all []Migration, readOnly bool) error {
+	all = slices.Concat(formats, all)
 	meta := NewTable[string, uint64](db, metaSpace)
 	ctx := context.Background()
 	var have uint64
@@ -49,6 +59,8 @@ func (db *DB) migrate(all []Migration, readOnly bool) error {
 		return &NewerError{File: have, Program: want}
 	case have == want:
 		return nil
+	case readOnly && have >= firstVersion && want == formats[len(formats)-1].To:
+		return nil // this release reads the rows as they are
 	case readOnly:
 		return fmt.Errorf("the database has format %d: start the server once to bring it to %d", have, want)
 	case fresh:

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"reflect"
+	"runtime/debug"
 
 	"github.com/fxamacker/cbor/v2"
 )
@@ -59,12 +60,13 @@ func (t *Table[K, V]) key(k K) []byte {
 // Get returns the row, and whether there is one.
 func (t *Table[K, V]) Get(r Reader, k K) (V, bool) {
 	var v V
-	raw := r.get(t.space.Bucket, t.key(k))
+	key := t.key(k)
+	raw := r.get(t.space.Bucket, key)
 	if raw == nil || r.failed() {
 		return v, false
 	}
-	if err := decodeValue(raw, &v); err != nil {
-		r.fail(fmt.Errorf("table %s, key %v: %w", t.space.Name, k, err))
+	if err := readRow(func() error { return decodeRow(key, raw, &v) }); err != nil {
+		r.fail(t.damaged(r, key, err))
 		var none V
 		return none, false
 	}
@@ -83,7 +85,8 @@ func (t *Table[K, V]) Put(tx *WriteTx, k K, v V) {
 		tx.fail(fmt.Errorf("table %s, key %v: %w", t.space.Name, k, err))
 		return
 	}
-	tx.put(t.space.Bucket, t.key(k), raw)
+	key := t.key(k)
+	tx.put(t.space.Bucket, key, seal(key, raw))
 }
 
 // Delete removes the row, if there is one.
@@ -100,12 +103,14 @@ func (t *Table[K, V]) Scan(r Reader, rg Range) iter.Seq2[K, V] {
 		for key, raw := range t.raw(r, rg) {
 			var k K
 			var v V
-			err := t.codec.decode(key[1:], reflect.ValueOf(&k).Elem())
-			if err == nil {
-				err = decodeValue(raw, &v)
-			}
+			err := readRow(func() error {
+				if err := t.codec.decode(key[1:], reflect.ValueOf(&k).Elem()); err != nil {
+					return err
+				}
+				return decodeRow(key, raw, &v)
+			})
 			if err != nil {
-				r.fail(fmt.Errorf("table %s, key %x: %w", t.space.Name, key, err))
+				r.fail(t.damaged(r, key, err))
 				return
 			}
 			if !yield(k, v) {
@@ -120,8 +125,9 @@ func (t *Table[K, V]) Keys(r Reader, rg Range) iter.Seq[K] {
 	return func(yield func(K) bool) {
 		for key := range t.raw(r, rg) {
 			var k K
-			if err := t.codec.decode(key[1:], reflect.ValueOf(&k).Elem()); err != nil {
-				r.fail(fmt.Errorf("table %s, key %x: %w", t.space.Name, key, err))
+			err := readRow(func() error { return t.codec.decode(key[1:], reflect.ValueOf(&k).Elem()) })
+			if err != nil {
+				r.fail(t.damaged(r, key, err))
 				return
 			}
 			if !yield(k) {
@@ -151,6 +157,30 @@ func (t *Table[K, V]) raw(r Reader, rg Range) iter.Seq2[[]byte, []byte] {
 	}
 }
 
+// readRow runs fn, which reads a row out of the mapping.
+func readRow(fn func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		switch r := recover().(type) {
+		case nil:
+		case interface{ Addr() uintptr }:
+			err = errUnreadable
+		default:
+			panic(r)
+		}
+	}()
+	return fn()
+}
+
+// damaged is the error for a row that could not be read. The key may lie in the mapping.
+func (t *Table[K, V]) damaged(r Reader, key []byte, err error) error {
+	d := &DamagedError{File: r.store().path, Offset: -1, Table: t.space.Name, Err: err}
+	if failed := readRow(func() error { _, d.Key = describe(key); return nil }); failed != nil {
+		d.Key = ""
+	}
+	return d
+}
+
 // checkRow says what is wrong with a stored row.
 func (t *Table[K, V]) checkRow(key, raw []byte) error {
 	var k K
@@ -161,7 +191,7 @@ func (t *Table[K, V]) checkRow(key, raw []byte) error {
 	if again := t.key(k); !bytes.Equal(again, key) {
 		return fmt.Errorf("key %v is not written as it should be", k)
 	}
-	if err := decodeValue(raw, &v); err != nil {
+	if err := decodeRow(key, raw, &v); err != nil {
 		return fmt.Errorf("key %v: %w", k, err)
 	}
 	return nil
@@ -177,5 +207,3 @@ func must[T any](v T, err error) T {
 	}
 	return v
 }
-
-func decodeValue(raw []byte, v any) error { return decMode.Unmarshal(raw, v) }

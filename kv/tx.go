@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"sort"
 
@@ -19,6 +20,7 @@ type Reader interface {
 	cursor(b bucket, lo, hi []byte, reverse bool) rowCursor
 	fail(err error)
 	failed() bool
+	store() *DB
 }
 
 // rowCursor walks rows in key order, or backwards; next returns nil at the end.
@@ -29,6 +31,7 @@ type rowCursor interface {
 
 // ReadTx is a view of the file as of one commit.
 type ReadTx struct {
+	db   *DB
 	bolt *bbolt.Tx
 	err  error
 	done bool
@@ -53,23 +56,26 @@ type write struct{ value []byte }
 var errTxOver = errors.New("a transaction was used after its end")
 
 // View runs fn over the rows as of the last commit. It returns fn's error, or the
-// error of a row that could not be decoded.
-func (db *DB) View(ctx context.Context, fn func(*ReadTx) error) error {
+// error of a row that could not be read, which is a *DamagedError.
+func (db *DB) View(ctx context.Context, fn func(*ReadTx) error) (err error) {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	tx, err := db.bolt.Begin(false)
+	tx, err := db.begin(false)
 	if err != nil {
-		if errors.Is(err, bolterrors.ErrDatabaseNotOpen) {
-			return ErrClosed
-		}
 		return err
 	}
-	r := &ReadTx{bolt: tx}
+	r := &ReadTx{db: db, bolt: tx}
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		r.done = true
-		if err := tx.Rollback(); err != nil {
-			db.log.Error("a read transaction did not end", "error", err)
+		if rollback := tx.Rollback(); rollback != nil {
+			db.log.Error("a read transaction did not end", "error", rollback)
+		}
+		if isDamage(r.err) { // fn may have stumbled over what it could not read
+			if recover() != nil {
+				err = r.err
+			}
 		}
 	}()
 	err = fn(r)
@@ -78,6 +84,58 @@ func (db *DB) View(ctx context.Context, fn func(*ReadTx) error) error {
 	}
 	return err
 }
+
+// begin begins a transaction of bbolt's. A panic in there leaves bbolt's locks taken, so
+// nobody may come after it.
+func (db *DB) begin(write bool) (tx *bbolt.Tx, err error) {
+	if lost := db.lost.Load(); lost != nil {
+		return nil, *lost
+	}
+	err = Guard(db.bolt, db.path, func() (err error) {
+		tx, err = db.bolt.Begin(write)
+		return err
+	})
+	if isDamage(err) {
+		db.lost.Store(&err)
+		db.refuse(err)
+	}
+	if errors.Is(err, bolterrors.ErrDatabaseNotOpen) {
+		return nil, ErrClosed
+	}
+	return tx, err
+}
+
+func isDamage(err error) bool {
+	_, is := errors.AsType[*DamagedError](err)
+	return is
+}
+
+// lookUp finds a row in the file. The value lies in the mapping.
+func (db *DB) lookUp(r Reader, tx *bbolt.Tx, b bucket, key []byte) (raw []byte) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer db.caught(r, key)
+	in := tx.Bucket(b.name())
+	if in == nil {
+		r.fail(&DamagedError{File: db.path, Offset: -1, Err: fmt.Errorf("the bucket %s is missing", b.name())})
+		return nil
+	}
+	return in.Get(key)
+}
+
+// caught, deferred around what reads the file, fails the transaction for a panic over it.
+// The key is the one that was looked for.
+func (db *DB) caught(r Reader, key []byte) {
+	p := recover()
+	if p == nil {
+		return
+	}
+	d := damageOf(db.bolt, db.path, p)
+	d.Table, d.Key = describe(key)
+	r.fail(d)
+}
+
+func (tx *ReadTx) store() *DB  { return tx.db }
+func (tx *WriteTx) store() *DB { return tx.db }
 
 // AfterCommit registers a function that runs once the rows are on disk: in commit
 // order, before Update returns, and not at all if the transaction fails. It must be
@@ -89,7 +147,7 @@ func (tx *ReadTx) get(b bucket, key []byte) []byte {
 		tx.fail(errTxOver)
 		return nil
 	}
-	return tx.bolt.Bucket(b.name()).Get(key)
+	return tx.db.lookUp(tx, tx.bolt, b, key)
 }
 
 func (tx *ReadTx) cursor(b bucket, lo, hi []byte, reverse bool) rowCursor {
@@ -97,7 +155,7 @@ func (tx *ReadTx) cursor(b bucket, lo, hi []byte, reverse bool) rowCursor {
 		tx.fail(errTxOver)
 		return emptyCursor{}
 	}
-	return &boltCursor{c: tx.bolt.Bucket(b.name()).Cursor(), lo: lo, hi: hi, reverse: reverse}
+	return newBoltCursor(tx, tx.bolt, b, lo, hi, reverse)
 }
 
 func (tx *ReadTx) fail(err error) {
@@ -124,7 +182,7 @@ func (tx *WriteTx) get(b bucket, key []byte) []byte {
 	if w, ok := tx.writes[b.key(key)]; ok {
 		return w.value
 	}
-	return tx.bolt.Bucket(b.name()).Get(key)
+	return tx.db.lookUp(tx, tx.bolt, b, key)
 }
 
 // put records a write; value nil deletes.
@@ -150,21 +208,32 @@ func (tx *WriteTx) put(b bucket, key, value []byte) {
 }
 
 // apply moves the writes into the shared bbolt transaction.
-func (tx *WriteTx) apply() error {
-	for _, k := range tx.sorted {
-		b, key := bucket(k[0]), []byte(k[1:])
-		in := tx.bolt.Bucket(b.name())
-		var err error
-		if w := tx.writes[k]; w.value == nil {
-			err = in.Delete(key)
-		} else {
-			err = in.Put(key, w.value)
+func (tx *WriteTx) apply(into *bbolt.Tx) error {
+	var key []byte
+	err := Guard(tx.db.bolt, tx.db.path, func() error {
+		for _, k := range tx.sorted {
+			b := bucket(k[0])
+			key = []byte(k[1:])
+			in := into.Bucket(b.name())
+			if in == nil {
+				return &DamagedError{File: tx.db.path, Offset: -1, Err: fmt.Errorf("the bucket %s is missing", b.name())}
+			}
+			var err error
+			if w := tx.writes[k]; w.value == nil {
+				err = in.Delete(key)
+			} else {
+				err = in.Put(key, w.value)
+			}
+			if err != nil {
+				return fmt.Errorf("write a row of %d bytes: %w", len(tx.writes[k].value), err)
+			}
 		}
-		if err != nil {
-			return fmt.Errorf("write a row of %d bytes: %w", len(tx.writes[k].value), err)
-		}
+		return nil
+	})
+	if d, ok := errors.AsType[*DamagedError](err); ok && d.Table == "" {
+		d.Table, d.Key = describe(key)
 	}
-	return nil
+	return err
 }
 
 func (tx *WriteTx) cursor(b bucket, lo, hi []byte, reverse bool) rowCursor {
@@ -172,7 +241,7 @@ func (tx *WriteTx) cursor(b bucket, lo, hi []byte, reverse bool) rowCursor {
 		tx.fail(errTxOver)
 		return emptyCursor{}
 	}
-	file := &boltCursor{c: tx.bolt.Bucket(b.name()).Cursor(), lo: lo, hi: hi, reverse: reverse}
+	file := newBoltCursor(tx, tx.bolt, b, lo, hi, reverse)
 	// The overlay's part of the range is copied, so that the caller may write while
 	// it scans: it sees the rows as they were when the scan began.
 	from := sort.SearchStrings(tx.sorted, b.key(lo))
@@ -196,13 +265,40 @@ func (emptyCursor) next() (key, value []byte) { return nil, nil }
 
 // boltCursor walks lo ≤ key < hi of one bucket.
 type boltCursor struct {
-	c       *bbolt.Cursor
+	r       Reader
+	c       *bbolt.Cursor // nil: its bucket cannot be read
 	lo, hi  []byte
 	reverse bool
 	begun   bool
 }
 
+func newBoltCursor(r Reader, tx *bbolt.Tx, b bucket, lo, hi []byte, reverse bool) *boltCursor {
+	c := &boltCursor{r: r, lo: lo, hi: hi, reverse: reverse}
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer r.store().caught(r, lo)
+	in := tx.Bucket(b.name())
+	if in == nil {
+		r.fail(&DamagedError{File: r.store().path, Offset: -1, Err: fmt.Errorf("the bucket %s is missing", b.name())})
+		return c
+	}
+	c.c = in.Cursor()
+	return c
+}
+
 func (c *boltCursor) next() (key, value []byte) {
+	if c.c == nil || c.r.failed() {
+		return nil, nil
+	}
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer c.r.store().caught(c.r, c.lo)
+	k, v := c.step()
+	if k == nil || bytes.Compare(k, c.lo) < 0 || bytes.Compare(k, c.hi) >= 0 {
+		return nil, nil
+	}
+	return k, v
+}
+
+func (c *boltCursor) step() (key, value []byte) {
 	switch {
 	case !c.begun && !c.reverse:
 		key, value = c.c.Seek(c.lo)
@@ -218,9 +314,6 @@ func (c *boltCursor) next() (key, value []byte) {
 		key, value = c.c.Next()
 	}
 	c.begun = true
-	if key == nil || bytes.Compare(key, c.lo) < 0 || bytes.Compare(key, c.hi) >= 0 {
-		return nil, nil
-	}
 	return key, value
 }
 
