@@ -290,3 +290,8 @@ func (u unread) Unread(r kv.Reader, user matrix.UserID, room matrix.RoomID, apar
 	}
 	return syncv2.Counts(sum), shown
 }
+
+// Hidden implements syncv2.Unread.
+func (u unread) Hidden(r kv.Reader, user matrix.UserID, room matrix.RoomID) bool {
+	return u.push.Hidden(r, user, room)
+}

@@ -81,7 +81,7 @@ func (k *Keeper) SetReceipt(r kv.Reader, room matrix.RoomID, user matrix.UserID,
 	if err != nil {
 		return err
 	}
-	if thread != "" && thread != string(event) && thread != k.Thread(r, e) {
+	if thread != "" && thread != string(event) && thread != k.Thread(r, e) && !k.relatesTo(r, e, matrix.EventID(thread)) {
 		return matrix.InvalidParam("the event is not in that thread")
 	}
 	key := receiptKey{room, user, kind, thread}
@@ -117,28 +117,65 @@ func (k *Keeper) Readable(r kv.Reader, room matrix.RoomID, user matrix.UserID, e
 	return e, nil
 }
 
-// Thread is the root of the thread that an event is in, or MainThread.
+// relation is what an event says that it relates to.
+func relation(e *rooms.Event) (kind string, parent matrix.EventID) {
+	var c struct {
+		Relation struct {
+			Type  string         `json:"rel_type"`
+			Event matrix.EventID `json:"event_id"`
+		} `json:"m.relates_to"`
+	}
+	if json.Unmarshal(e.Content, &c) != nil {
+		return "", ""
+	}
+	return c.Relation.Type, c.Relation.Event
+}
+
+// Thread is the root of the thread that an event is in, or MainThread. A redaction is in the
+// thread of what it redacts.
 func (k *Keeper) Thread(r kv.Reader, e *rooms.Event) string {
+	if e.Type == "m.room.redaction" && e.Redacts != "" && (e.Notice == nil || e.Notice.Thread == "") {
+		target, ok := k.Rooms.Event(r, e.Redacts)
+		if !ok || target.Room != e.Room {
+			return MainThread
+		}
+		e = target
+	}
 	for range maxThreadHops {
-		var c struct {
-			Relation struct {
-				Type  string         `json:"rel_type"`
-				Event matrix.EventID `json:"event_id"`
-			} `json:"m.relates_to"`
+		if e.Notice != nil && e.Notice.Thread != "" {
+			return string(e.Notice.Thread) // known also of what was redacted since
 		}
-		if json.Unmarshal(e.Content, &c) != nil || c.Relation.Event == "" {
+		kind, parent := relation(e)
+		if parent == "" {
 			return MainThread
 		}
-		if c.Relation.Type == "m.thread" {
-			return string(c.Relation.Event)
+		if kind == "m.thread" {
+			return string(parent)
 		}
-		parent, ok := k.Rooms.Event(r, c.Relation.Event)
-		if !ok || parent.Room != e.Room {
+		before, ok := k.Rooms.Event(r, parent)
+		if !ok || before.Room != e.Room {
 			return MainThread
 		}
-		e = parent
+		e = before
 	}
 	return MainThread
+}
+
+// relatesTo says whether an event relates to another one in any way, be it through others
+// (spec: POST receipt, thread_id).
+func (k *Keeper) relatesTo(r kv.Reader, e *rooms.Event, root matrix.EventID) bool {
+	for range maxThreadHops {
+		_, parent := relation(e)
+		if parent == root {
+			return true
+		}
+		before, ok := k.Rooms.Event(r, parent)
+		if parent == "" || !ok || before.Room != e.Room {
+			return false
+		}
+		e = before
+	}
+	return false
 }
 
 // store writes the receipts that are in memory only; it is a deferred write.

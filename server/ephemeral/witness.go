@@ -10,7 +10,9 @@ import (
 // leaves has stopped typing. It is a witness of server/rooms.
 func (k *Keeper) EventAppended(tx *kv.WriteTx, e *rooms.Event) error {
 	tx.AfterCommit(func() {
-		k.Active(e.Sender)
+		if !e.Automatic {
+			k.Active(e.Sender)
+		}
 		switch {
 		case e.Type == "m.room.message" || e.Type == "m.room.encrypted":
 			k.StopTyping(e.Room, e.Sender)

@@ -113,17 +113,18 @@ func TestUnreadCounts(t *testing.T) {
 	h.unread("bob", "1/0 1/0")
 
 	h.User("bob").Must("PUT", "v3/user/{@bob}/account_data/m.ignored_user_list", `{"ignored_users":{"{@carol}":{}}}`, nil)
+	h.unread("bob", "0/0 0/0")
 	h.say("carol", "unheard")
-	h.unread("bob", "1/0 1/0")
+	h.unread("bob", "0/0 0/0")
 	h.unread("alice", "4/0 4/0")
 
 	h.User("bob").Must("PUT", "v3/pushrules/global/room/{room}", `{"actions":[]}`, nil)
 	h.say("alice", "muted")
-	h.unread("bob", "1/0 1/0")
-	h.unread("carol", "3/0 3/0")
+	h.unread("bob", "0/0 0/0")
+	h.unread("carol", "1/0 1/0")
 	h.User("bob").Must("DELETE", "v3/pushrules/global/room/{room}", ``, nil)
 	h.say("alice", "loud again")
-	h.unread("bob", "2/0 2/0")
+	h.unread("bob", "1/0 1/0")
 
 	h.User("bob").Must("POST", "v3/rooms/{room}/leave", `{}`, nil)
 	h.unread("bob", "0/0 0/0")
@@ -248,4 +249,37 @@ func BenchmarkSendToFifty(b *testing.B) {
 		n++
 		alice.Must("PUT", fmt.Sprintf("v3/rooms/{room}/send/m.room.message/b%d", n), `{"msgtype":"m.text","body":"`+text+`"}`, nil)
 	}
+}
+
+// TestCountsOverTheBound: of very many unread events as many count after a restart as before,
+// and never fewer than the bound.
+func TestCountsOverTheBound(t *testing.T) {
+	h := newHouse(t, servertest.New(t), "alice", "bob", "carol")
+	h.Push.LookBack = 20
+	most := 0
+	for i := range 100 {
+		if i%7 == 3 {
+			h.say("carol", "from another")
+		} else {
+			h.say("alice", "x")
+		}
+		counts := [2]int{}
+		kvtest.View(t, h.DB, func(tx *kv.ReadTx) {
+			for j, keeper := range []*push.Keeper{h.Push, h.Push.Forgetful()} {
+				sum, _ := keeper.Unread(tx, h.User("bob").ID, matrix.RoomID(h.room), false)
+				counts[j] = sum.Notifications
+			}
+		})
+		if counts[0] != counts[1] || counts[0] < min(i+1, 20) || counts[0] > 30 {
+			t.Fatalf("after %d messages %d are unread, and %d after a restart", i+1, counts[0], counts[1])
+		}
+		most = max(most, counts[0])
+	}
+	if most < 25 {
+		t.Errorf("at most %d were unread: the bound moves with each message", most)
+	}
+	h.say("bob", "here")
+	h.unread("bob", "0/0 0/0")
+	h.say("alice", "x")
+	h.unread("bob", "1/0 1/0")
 }

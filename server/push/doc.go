@@ -7,8 +7,9 @@
 //
 // An event is held against the rules of every local user in its room once, in the
 // transaction that appends it; the outcome is kept in the event's own row (rooms.Notice).
-// Nothing is written per member. What is unread follows from that and from how far somebody
-// has read, so the counts live in memory only and are right after a restart.
+// Nothing is written per member. What is unread follows from that, from how far somebody has
+// read or has sent events, and from whom they ignore now, so the counts live in memory only and
+// are right after a restart.
 //
 // Run sends to push gateways, one goroutine for each pusher that has something to send, so
 // that a slow gateway delays nobody. A follower's cursor in the change log, and in each

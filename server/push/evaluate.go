@@ -12,21 +12,27 @@ import (
 
 // EventAppended notes in an event whom it notifies. It is a witness of server/rooms.
 func (k *Keeper) EventAppended(tx *kv.WriteTx, e *rooms.Event) error {
+	var notice rooms.Notice
+	// Of each event the thread is kept, since with its own event a user reads what came before
+	// in that thread, also if the event is redacted later.
+	if thread := k.Ephemeral.Thread(tx, e); thread != ephemeral.MainThread {
+		notice.Thread = matrix.EventID(thread)
+	}
 	if e.Type == "m.room.redaction" && e.Redacts != "" {
-		if target, ok := k.Rooms.Event(tx, e.Redacts); ok && target.Room == e.Room && target.Notice != nil {
-			e.Notice = &rooms.Notice{Undone: target.Position}
+		target, ok := k.Rooms.Event(tx, e.Redacts)
+		if ok && target.Room == e.Room && target.Notice != nil && len(target.Notice.Groups) > 0 {
+			notice.Undone = target.Position
 		}
 	}
-	groups, silent, err := k.outcomes(tx, e)
-	if err != nil || len(groups) == 0 {
+	var err error
+	if notice.Groups, notice.Silent, err = k.outcomes(tx, e); err != nil {
 		return err
 	}
-	if e.Notice == nil {
-		e.Notice = &rooms.Notice{}
+	if len(notice.Groups) == 0 {
+		notice.Silent = nil
 	}
-	e.Notice.Groups, e.Notice.Silent = groups, silent
-	if thread := k.Ephemeral.Thread(tx, e); thread != ephemeral.MainThread {
-		e.Notice.Thread = matrix.EventID(thread)
+	if notice.Thread != "" || notice.Undone != 0 || len(notice.Groups) > 0 {
+		e.Notice = &notice
 	}
 	return nil
 }
@@ -57,8 +63,8 @@ func (k *Keeper) outcomes(tx *kv.WriteTx, e *rooms.Event) ([]rooms.NoticeGroup, 
 	var all outcomes
 	for i, user := range append(joined, invited...) {
 		_, actions := k.set(tx, user).Match(event)
-		if actions != nil && (!actions.Notify || k.Rooms.Ignored(tx, user)[e.Sender]) {
-			actions = nil
+		if actions != nil && !actions.Notify {
+			actions = nil // whom the user ignores is looked at when this is read: it may change
 		}
 		all.add(user, actions, i >= len(joined))
 	}

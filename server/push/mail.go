@@ -64,8 +64,9 @@ func (w *worker) letter(r kv.Reader, from changes.Position) (text string, last c
 		if c.Kind != changes.Event {
 			continue
 		}
-		notice := w.k.Rooms.NoticeAt(r, c.Room, pos)
-		if w.k.notified(r, notice, w.key.User, c.Room, pos) == nil || w.k.isRead(r, w.key.User, c.Room, notice, pos) {
+		trace, _ := w.k.Rooms.TraceAt(r, c.Room, pos)
+		notice := trace.Notice
+		if w.k.notified(r, notice, w.key.User, trace.Sender(), c.Room, pos) == nil || w.k.isRead(r, w.key.User, c.Room, notice, pos) {
 			continue
 		}
 		name := w.k.Rooms.Shown(r, c.Room).Name

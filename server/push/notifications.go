@@ -21,7 +21,7 @@ type Notification struct {
 }
 
 // Notifications is a page of the events of which a user was notified, newest first, in the
-// rooms where the user is or is invited. from is where the page before ended, or 0; next is
+// rooms where the user is or is invited, without those of people whom the user ignores. from is where the page before ended, or 0; next is
 // where this one did, 0 if nothing is behind it. A page may be shorter than limit, or empty,
 // though more follow.
 func (k *Keeper) Notifications(r kv.Reader, user matrix.UserID, from changes.Position, limit int, highlights bool) (page []Notification, next changes.Position) {
@@ -34,6 +34,7 @@ func (k *Keeper) Notifications(r kv.Reader, user matrix.UserID, from changes.Pos
 			in[room] = &stay{member: m, since: m.Position, until: m.Position}
 		}
 	}
+	ignored := k.Rooms.Ignored(r, user)
 	last := k.Changes.Last(r)
 	if from == 0 || from > last {
 		from = last + 1
@@ -46,7 +47,7 @@ func (k *Keeper) Notifications(r kv.Reader, user matrix.UserID, from changes.Pos
 		if c.Kind != changes.Event || in[c.Room] == nil {
 			continue
 		}
-		if n, ok := k.notification(r, user, in[c.Room], c.Room, pos, highlights); ok {
+		if n, ok := k.notification(r, user, in[c.Room], c.Room, pos, highlights); ok && !ignored[n.Event.Sender] {
 			page = append(page, n)
 		}
 	}
@@ -60,7 +61,8 @@ type stay struct {
 }
 
 func (k *Keeper) notification(r kv.Reader, user matrix.UserID, in *stay, room matrix.RoomID, pos changes.Position, highlights bool) (n Notification, ok bool) {
-	notice := k.Rooms.NoticeAt(r, room, pos)
+	trace, _ := k.Rooms.TraceAt(r, room, pos)
+	notice := trace.Notice
 	if notice == nil {
 		return n, false
 	}
@@ -77,8 +79,7 @@ func (k *Keeper) notification(r kv.Reader, user matrix.UserID, in *stay, room ma
 	n.Event, ok = k.Rooms.EventAt(r, room, pos)
 	n.Actions = json.RawMessage(g.Actions)
 	if in.until == 0 {
-		t := k.tally(r, user, room)
-		n.Read = t != nil && pos <= max(t.all, t.threads[threadOf(notice)])
+		n.Read = k.isRead(r, user, room, notice, pos)
 	}
 	return n, ok
 }

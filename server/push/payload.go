@@ -65,7 +65,7 @@ func (k *Keeper) payload(r kv.Reader, key pusherKey, row *pusherRow, room matrix
 	if !ok {
 		return nil, false
 	}
-	g := k.notified(r, e.Notice, key.User, room, pos)
+	g := k.notified(r, e.Notice, key.User, e.Sender, room, pos)
 	if g == nil || k.isRead(r, key.User, room, e.Notice, pos) {
 		return nil, false
 	}
@@ -104,13 +104,13 @@ func (k *Keeper) badge(r kv.Reader, key pusherKey, row *pusherRow) (p *payload, 
 	}}, unread
 }
 
-// notified is how an event notifies a user; nil if it does not.
-func (k *Keeper) notified(r kv.Reader, n *rooms.Notice, user matrix.UserID, room matrix.RoomID, pos changes.Position) *rooms.NoticeGroup {
+// notified is how an event by sender notifies a user; nil if it does not.
+func (k *Keeper) notified(r kv.Reader, n *rooms.Notice, user, sender matrix.UserID, room matrix.RoomID, pos changes.Position) *rooms.NoticeGroup {
 	if n == nil {
 		return nil
 	}
 	g := n.For(user)
-	if g == nil || len(g.Users) == 0 && k.Rooms.MembershipAt(r, room, user, pos) != "join" {
+	if g == nil || len(g.Users) == 0 && k.Rooms.MembershipAt(r, room, user, pos) != "join" || k.Rooms.Ignored(r, user)[sender] {
 		return nil
 	}
 	return g
@@ -118,6 +118,9 @@ func (k *Keeper) notified(r kv.Reader, n *rooms.Notice, user matrix.UserID, room
 
 // isRead says whether a user has read an event.
 func (k *Keeper) isRead(r kv.Reader, user matrix.UserID, room matrix.RoomID, n *rooms.Notice, pos changes.Position) bool {
-	all, threads := k.Ephemeral.ReadUpTo(r, room, user)
+	if t := k.tally(r, user, room); t != nil {
+		return pos <= t.read(threadOf(n))
+	}
+	all, threads := k.Ephemeral.ReadUpTo(r, room, user) // who has left may have read before
 	return pos <= max(all, threads[threadOf(n)])
 }

@@ -41,6 +41,10 @@ type Config struct {
 	// MailEvery is how often a pusher sends a mail at most; 0: every hour.
 	MailAfter, MailEvery time.Duration
 
+	// LookBack is how many of the newest events of a room can be unread, at least; what is
+	// before them, and before half as many more, counts as read. 0: 20,000.
+	LookBack int64
+
 	Log *slog.Logger     // nil: slog.Default()
 	Now func() time.Time // nil: time.Now
 }
@@ -71,6 +75,7 @@ func New(c Config) *Keeper {
 		c.Now = time.Now
 	}
 	c.ActiveDelay = cmp.Or(c.ActiveDelay, activeDelay)
+	c.LookBack = cmp.Or(c.LookBack, lookBack)
 	c.MailAfter, c.MailEvery = cmp.Or(c.MailAfter, mailAfter), cmp.Or(c.MailEvery, mailEvery)
 	k := &Keeper{
 		Config:  c,

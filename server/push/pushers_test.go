@@ -105,7 +105,6 @@ func TestFormats(t *testing.T) {
 		"content":{"body":"hello"},"prio":"high","counts":{"unread":2},"devices":[{"app_id":"app","pushkey":"full","pushkey_ts":"*","data":{"custom":{"a":1},"url":"!absent"},"tweaks":{"sound":"default"}}]}`)
 	want(t, short.next(t), `{"event_id":"`+one+`","room_id":"`+h.room+`","type":"!absent","sender":"!absent","content":"!absent","room_name":"!absent","counts":{"unread":2},
 		"devices":[{"app_id":"app","pushkey":"short","data":{"format":"event_id_only","url":"!absent"}}]}`)
-	h.say("bob", "my own")
 	h.read("bob", "m.read", one, "")
 	want(t, full.next(t), `{"event_id":"!absent","room_id":"!absent","counts":{"unread":0},"devices":[{"pushkey":"full"}]}`)
 	want(t, short.next(t), `{"event_id":"!absent","counts":{"unread":0}}`)

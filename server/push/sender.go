@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"porchlight/kv"
+	"porchlight/server/accounts"
 	"porchlight/server/changes"
 	"porchlight/server/matrix"
 )
@@ -46,7 +47,8 @@ type worker struct {
 	row     pusherRow
 	pending changes.Position // the first event that may still have to be sent, or 0
 	offered changes.Position // the last one
-	recount bool             // the user has read something
+	recount bool             // the counts may be others than those told last
+	badge   int              // the count told last; -1: none since the start
 	urgent  changes.Position // up to there nothing may wait: somebody calls
 }
 
@@ -134,7 +136,9 @@ func (k *Keeper) readPushers(ctx context.Context, r kv.Reader, running *sync.Wai
 			w.poke()
 			continue
 		}
-		w := &worker{k: k, key: key, row: row, pending: row.Pending, offered: row.Pending, wake: make(chan struct{}, 1)}
+		w := &worker{
+			k: k, key: key, row: row, pending: row.Pending, offered: row.Pending, badge: -1, wake: make(chan struct{}, 1),
+		}
 		s.workers[key] = w
 		work, cancel := context.WithCancel(ctx)
 		w.cancel = cancel
@@ -155,26 +159,28 @@ func (k *Keeper) offer(r kv.Reader, pos changes.Position, c changes.Change) (any
 	switch c.Kind {
 	case changes.Receipt:
 		k.noteActive(c.User, k.Now())
-		for key, w := range k.sender.workers {
-			if key.User == c.User {
-				w.recount = true
-				w.poke()
-			}
+		k.countAgain(c.User, false)
+	case changes.AccountData:
+		if c.Key == accounts.TypeIgnored && c.Room == "" {
+			k.countAgain(c.User, true)
 		}
 	case changes.Event:
 		e, ok := k.Rooms.EventAt(r, c.Room, pos)
 		if !ok {
 			return false
 		}
-		k.noteActive(e.Sender, time.UnixMilli(e.TS))
-		if e.Notice == nil {
+		if !e.Automatic {
+			k.noteActive(e.Sender, time.UnixMilli(e.TS))
+			k.countAgain(e.Sender, false)
+		}
+		if e.Notice == nil || len(e.Notice.Groups) == 0 {
 			return false
 		}
 		told := map[matrix.UserID]bool{} // whether the event notifies the user
 		for key, w := range k.sender.workers {
 			tell, known := told[key.User]
 			if !known {
-				tell = k.notified(r, e.Notice, key.User, c.Room, pos) != nil
+				tell = k.notified(r, e.Notice, key.User, e.Sender, c.Room, pos) != nil
 				told[key.User] = tell
 			}
 			if !tell || pos <= w.row.Since {
@@ -192,6 +198,18 @@ func (k *Keeper) offer(r kv.Reader, pos changes.Position, c changes.Change) (any
 		}
 	}
 	return any
+}
+
+// countAgain has the pushers of a user told of the counts, if they are others now: the user has
+// read something, or, with rising, they may even have grown. The caller holds the sender's mu.
+func (k *Keeper) countAgain(user matrix.UserID, rising bool) {
+	for key, w := range k.sender.workers {
+		// Where nothing was unread, and nothing is under way, nothing can have been read.
+		if key.User == user && (rising || w.badge != 0 || w.pending != 0) {
+			w.recount = true
+			w.poke()
+		}
+	}
 }
 
 // noteActive notes that a user did something. The caller holds the sender's mu.

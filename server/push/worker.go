@@ -32,9 +32,9 @@ const (
 
 // run sends until ctx ends.
 func (w *worker) run(ctx context.Context) {
-	failures, lastBadge := 0, -1
+	failures := 0
 	for {
-		more, err := w.step(ctx, &lastBadge)
+		more, err := w.step(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return
@@ -85,7 +85,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 }
 
 // step sends one notification, if there is one; more says that there may be another.
-func (w *worker) step(ctx context.Context, lastBadge *int) (more bool, err error) {
+func (w *worker) step(ctx context.Context) (more bool, err error) {
 	s := &w.k.sender
 	s.mu.Lock()
 	row, pending, recount := w.row, w.pending, w.recount
@@ -99,7 +99,7 @@ func (w *worker) step(ctx context.Context, lastBadge *int) (more bool, err error
 		if !recount {
 			return false, nil
 		}
-		if err := w.sendBadge(ctx, &row, lastBadge); err != nil {
+		if err := w.sendBadge(ctx, &row); err != nil {
 			w.again()
 			return false, err
 		}
@@ -131,7 +131,7 @@ func (w *worker) step(ctx context.Context, lastBadge *int) (more bool, err error
 		return false, err
 	}
 	if unread := p.Notification.Counts.Unread; unread != nil {
-		*lastBadge = *unread
+		w.told(*unread)
 	}
 	w.postpone(at + 1)
 	return true, nil
@@ -187,21 +187,35 @@ func (w *worker) done(last changes.Position) (more bool) {
 	return w.recount
 }
 
-func (w *worker) sendBadge(ctx context.Context, row *pusherRow, last *int) error {
+func (w *worker) sendBadge(ctx context.Context, row *pusherRow) error {
 	var p *payload
 	var unread int
 	err := w.k.DB.View(ctx, func(tx *kv.ReadTx) error {
 		p, unread = w.k.badge(tx, w.key, row)
 		return nil
 	})
-	if err != nil || unread == *last {
+	if err != nil || unread == w.lastTold() {
 		return err
 	}
 	if err := w.k.tell(ctx, w.key, row, p); err != nil {
 		return err
 	}
-	*last = unread
+	w.told(unread)
 	return nil
+}
+
+// told notes the count that the gateway was told.
+func (w *worker) told(unread int) {
+	w.k.sender.mu.Lock()
+	defer w.k.sender.mu.Unlock()
+	w.badge = unread
+}
+
+// lastTold is the count that the gateway was told last; -1 if none since the start.
+func (w *worker) lastTold() int {
+	w.k.sender.mu.Lock()
+	defer w.k.sender.mu.Unlock()
+	return w.badge
 }
 
 // tell sends one notification to a gateway, or to a browser. If the gateway rejects the

@@ -22,6 +22,8 @@ type SendArgs struct {
 	TS       *int64         // ms; nil: now
 	Device   matrix.DeviceID
 	TxnID    string // that Device gave, told back to it alone
+
+	automatic bool // as of Event
 }
 
 // Send builds, authorises and appends an event. The error is M_FORBIDDEN when the sender
@@ -88,7 +90,7 @@ func (k *Keeper) send(tx *kv.WriteTx, row RoomRow, a SendArgs) (*Event, error) {
 	if err := eventauth.Check(v, p, state, p.HasSignature); err != nil {
 		return nil, err
 	}
-	return k.append(tx, p, a.Device, a.TxnID)
+	return k.append(tx, p, eventRow{Device: a.Device, TxnID: a.TxnID, Automatic: a.automatic})
 }
 
 // referenceHashes are what rooms of version 1 and 2 want beside each reference.
@@ -110,10 +112,10 @@ func (k *Keeper) referenceHashes(r kv.Reader, v roomver.Version, lists ...[]matr
 	return hashes, nil
 }
 
-// append gives an authorised event its position and its rows.
-func (k *Keeper) append(tx *kv.WriteTx, p *pdu.PDU, device matrix.DeviceID, txnID string) (*Event, error) {
+// append gives an authorised event its position and its rows; er is what the row says besides.
+func (k *Keeper) append(tx *kv.WriteTx, p *pdu.PDU, er eventRow) (*Event, error) {
 	pos := k.Changes.Append(tx, changes.Change{Kind: changes.Event, Room: p.Room})
-	er := eventRow{ID: p.ID, PDU: p.Raw, Device: device, TxnID: txnID}
+	er.ID, er.PDU = p.ID, p.Raw
 	if p.StateKey != nil {
 		er.Replaces = k.setState(tx, p, pos)
 	}
@@ -220,7 +222,7 @@ func (k *Keeper) redact(tx *kv.WriteTx, row RoomRow, a SendArgs) (*Event, error)
 		return nil, err
 	}
 	k.unrelate(tx, target)
-	er.PDU, er.RedactedBy, er.Notice = stripped, e.ID, nil
+	er.PDU, er.RedactedBy, er.Notice = stripped, e.ID, er.Notice.kept()
 	k.events.Put(tx, key, er)
 	return e, nil
 }

@@ -163,7 +163,7 @@ func (c *creation) create() error {
 	}
 	c.row = RoomRow{Version: c.v.ID, Creator: c.a.Creator, Type: roomType}
 	c.k.rooms.Put(c.tx, c.room, c.row)
-	_, err = c.k.append(c.tx, p, c.a.Device, "")
+	_, err = c.k.append(c.tx, p, eventRow{Device: c.a.Device})
 	return err
 }
 

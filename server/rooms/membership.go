@@ -309,7 +309,9 @@ func (k *Keeper) ProfileChanged(tx *kv.WriteTx, user matrix.UserID) error {
 			return err
 		}
 		key := string(user)
-		_, err = k.send(tx, row, SendArgs{Room: room, Sender: user, Type: "m.room.member", StateKey: &key, Content: raw})
+		_, err = k.send(tx, row, SendArgs{
+			Room: room, Sender: user, Type: "m.room.member", StateKey: &key, Content: raw, automatic: true,
+		})
 		if matrix.IsCode(err, "M_FORBIDDEN") {
 			continue // a restricted room whose authoriser is gone keeps the old name
 		}

@@ -116,6 +116,7 @@ type eventRow struct {
 	Replaces   uint64          `cbor:"5,keyasint,omitempty"` // position of the state event before
 	RedactedBy matrix.EventID  `cbor:"6,keyasint,omitempty"`
 	Notice     *Notice         `cbor:"7,keyasint,omitempty"`
+	Automatic  bool            `cbor:"8,keyasint,omitempty"`
 }
 
 type placeRow struct {
@@ -212,6 +213,9 @@ type Event struct {
 	Replaces   changes.Position
 	RedactedBy matrix.EventID
 	Notice     *Notice // nil: the event notifies nobody
+	// Automatic: the server sent it in the sender's name because a name or picture changed, so
+	// it does not show that the sender has been in the room.
+	Automatic bool
 }
 
 // IsState says whether this is a state event, of any type and key.
@@ -262,7 +266,7 @@ func (k *Keeper) event(r kv.Reader, key eventKey, row eventRow) *Event {
 		Sender: matrix.UserID(text("sender")), Type: text("type"), TS: number("origin_server_ts"), Depth: number("depth"),
 		Content: f["content"], Redacts: matrix.EventID(text("redacts")), PDU: row.PDU,
 		Device: row.Device, TxnID: row.TxnID,
-		Replaces: changes.Position(row.Replaces), RedactedBy: row.RedactedBy, Notice: row.Notice,
+		Replaces: changes.Position(row.Replaces), RedactedBy: row.RedactedBy, Notice: row.Notice, Automatic: row.Automatic,
 	}
 	if err != nil {
 		k.DB.Fail(r, "rooms: event at "+string(key.Room), err)

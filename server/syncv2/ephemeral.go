@@ -89,3 +89,8 @@ func (l *looker) unread(room matrix.RoomID) (Counts, map[string]Counts) {
 	}
 	return l.v.Unread.Unread(l.r, l.q.Viewer.User, room, l.q.filter.Room.Timeline.UnreadThreadNotifications)
 }
+
+// hidden says whether what counts as unread in a room may depend on whom the user ignores.
+func (l *looker) hidden(room matrix.RoomID) bool {
+	return l.v.Unread != nil && l.v.Unread.Hidden(l.r, l.q.Viewer.User, room)
+}

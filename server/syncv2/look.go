@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"porchlight/kv"
+	"porchlight/server/accounts"
 	"porchlight/server/changes"
 	"porchlight/server/ephemeral"
 	"porchlight/server/matrix"
@@ -59,6 +60,7 @@ type roomNews struct {
 	accountData []string // types
 	// unknown: nobody looked what else than events is new, so all of it is told.
 	unknown bool
+	counts  bool // what is unread may count otherwise than before
 }
 
 // news is what a scan of the change log found for a user and device, and what came to
@@ -109,6 +111,13 @@ func (l *looker) scan() *news {
 			n.keyCounts = n.keyCounts || c.User == me.User && c.Device == me.Device
 		}
 	}
+	if slices.Contains(n.accountData, accounts.TypeIgnored) {
+		for room, m := range l.v.Rooms.Memberships(l.r, me.User) {
+			if m.State == "join" && l.hidden(room) {
+				n.room(room).counts = true
+			}
+		}
+	}
 	return n
 }
 
@@ -118,7 +127,7 @@ func (l *looker) survey() *news {
 	n := &news{rooms: map[matrix.RoomID]*roomNews{}, far: true, deviceLists: true, toDevice: true, keyCounts: true}
 	for room, m := range l.v.Rooms.Memberships(l.r, l.q.Viewer.User) {
 		if m.State == "join" {
-			n.rooms[room] = &roomNews{events: l.v.Rooms.Latest(l.r, room) > l.since.Position, unknown: true}
+			n.rooms[room] = &roomNews{events: l.v.Rooms.Latest(l.r, room) > l.since.Position, unknown: true, counts: l.hidden(room)}
 		} else if m.Position > l.since.Position {
 			n.rooms[room] = &roomNews{events: true, unknown: true}
 		}

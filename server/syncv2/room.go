@@ -54,7 +54,7 @@ func (l *looker) joined(room matrix.RoomID, m rooms.Membership, n *roomNews) err
 	var read bool
 	out.Ephemeral.Events, read = l.ephemeral(room, full || n.unknown)
 	told := len(out.Timeline.Events) + len(shown) + len(out.Ephemeral.Events) + len(out.AccountData.Events)
-	if full || s.limited || read || told > 0 {
+	if full || s.limited || read || n.counts || told > 0 {
 		out.Unread, out.Threads = l.unread(room)
 		l.res.Rooms.Join[room] = out
 		l.res.news = true

@@ -74,6 +74,8 @@ type Unread interface {
 	// Unread counts what the user has not read in a room; with threads, those of each
 	// thread apart by its root.
 	Unread(r kv.Reader, user matrix.UserID, room matrix.RoomID, threads bool) (Counts, map[string]Counts)
+	// Hidden says whether the counts of a room may depend on whom the user ignores.
+	Hidden(r kv.Reader, user matrix.UserID, room matrix.RoomID) bool
 }
 
 // Config is what a View is made with.
