@@ -47,15 +47,23 @@ func (r *Relay) password(name string) string {
 // authenticate says whose a request is and by what key it has to be signed. Pion checks
 // the signature.
 func (r *Relay) authenticate(ra *turn.RequestAttributes) (user string, key []byte, ok bool) {
-	end, user, ok := splitName(ra.Username)
-	if ra.Method != stun.MethodAllocate {
+	if user, key, ok = r.key(ra.Username, ra.Realm, ra.Method); !ok {
+		r.unauthorised()
+	}
+	return user, key, ok
+}
+
+// key is whose a name is, and by what key that signs; false if the name is not good, or no
+// more.
+func (r *Relay) key(name, realm string, method stun.Method) (user string, key []byte, ok bool) {
+	end, user, ok := splitName(name)
+	if method != stun.MethodAllocate {
 		end = end.Add(callGrace)
 	}
 	if !ok || !r.cfg.Now().Before(end) {
-		r.unauthorised()
 		return "", nil, false
 	}
-	return user, turn.GenerateAuthKey(ra.Username, ra.Realm, r.password(ra.Username)), true
+	return user, turn.GenerateAuthKey(name, realm, r.password(name)), true
 }
 
 // splitName takes a user name apart: when it ends, and whose it is.

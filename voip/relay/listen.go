@@ -90,6 +90,7 @@ func addressBlock(a netip.Addr) netip.Prefix {
 type listener struct {
 	*net.TCPListener
 	gates *gates
+	r     *Relay
 
 	mu    sync.Mutex
 	conns map[*conn]bool
@@ -108,7 +109,7 @@ func (l *listener) Accept() (net.Conn, error) {
 			_ = tcp.Close() // refused: there is nothing to lose
 			continue
 		}
-		c := &conn{TCPConn: tcp, listener: l, client: client, patience: frameTime}
+		c := &conn{TCPConn: tcp, listener: l, client: client, patience: frameTime, screen: screen{r: l.r, local: tcp.LocalAddr()}}
 		l.mu.Lock()
 		if l.conns == nil {
 			l.conns = map[*conn]bool{}
@@ -146,10 +147,32 @@ type conn struct {
 	client   netip.Prefix
 	patience time.Duration // until the next frame begins
 	closing  sync.Once
+	screen   screen
 }
 
 // Read implements net.Conn: one frame, which has to fit into p.
 func (c *conn) Read(p []byte) (int, error) {
+	if reply, _ := c.screen.settle(); reply != nil {
+		if err := c.write(reply); err != nil {
+			return 0, err
+		}
+	}
+	for {
+		size, err := c.readFrame(p)
+		if err != nil {
+			return size, err
+		}
+		reply := c.screen.judge(p[:size], c.RemoteAddr())
+		if reply == nil {
+			return size, nil
+		}
+		if err := c.write(reply); err != nil {
+			return 0, err
+		}
+	}
+}
+
+func (c *conn) readFrame(p []byte) (int, error) {
 	if len(p) < channelHeader {
 		return 0, io.ErrShortBuffer
 	}
@@ -176,10 +199,18 @@ func (c *conn) Read(p []byte) (int, error) {
 
 // Write implements net.Conn. Who does not read loses the connection, not others their time.
 func (c *conn) Write(p []byte) (int, error) {
-	if err := c.SetWriteDeadline(time.Now().Add(writeTime)); err != nil {
+	if err := c.write(c.screen.answer(p, c.RemoteAddr())); err != nil {
 		return 0, err
 	}
-	return c.TCPConn.Write(p)
+	return len(p), nil
+}
+
+func (c *conn) write(p []byte) error {
+	if err := c.SetWriteDeadline(time.Now().Add(writeTime)); err != nil {
+		return err
+	}
+	_, err := c.TCPConn.Write(p)
+	return err
 }
 
 // Close implements net.Conn.

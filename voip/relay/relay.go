@@ -69,6 +69,8 @@ type Relay struct {
 	log   *slog.Logger
 	ready chan struct{} // closed once Run has opened what can be opened
 	gates gates
+	// owners knows whose the allocations are.
+	owners owners
 
 	mu      sync.Mutex
 	port    int
@@ -201,13 +203,13 @@ func (r *Relay) openDoor(addr netip.Addr) (*door, error) {
 	if err != nil {
 		return nil, errors.Join(err, udp.Close())
 	}
-	d := &door{tcp: &listener{TCPListener: tcp, gates: &r.gates}}
+	d := &door{tcp: &listener{TCPListener: tcp, gates: &r.gates, r: r}}
 	from := &generator{r: r, addr: addr}
 	d.server, err = turn.NewServer(turn.ServerConfig{
 		Realm: realm, AuthHandler: r.authenticate, QuotaHandler: r.quota, LoggerFactory: pionlog.New(r.log),
-		PacketConnConfigs: []turn.PacketConnConfig{{PacketConn: udp, RelayAddressGenerator: from, PermissionHandler: r.permit}},
+		PacketConnConfigs: []turn.PacketConnConfig{{PacketConn: &screenedUDP{PacketConn: udp, screen: screen{r: r, local: udp.LocalAddr()}}, RelayAddressGenerator: from, PermissionHandler: r.permit}},
 		ListenerConfigs:   []turn.ListenerConfig{{Listener: d.tcp, RelayAddressGenerator: from, PermissionHandler: r.permit}},
-		EventHandler:      turn.EventHandler{OnAuth: r.onAuth},
+		EventHandler:      r.events(),
 	})
 	if err != nil {
 		return nil, errors.Join(err, udp.Close(), tcp.Close())
