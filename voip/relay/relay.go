@@ -29,6 +29,8 @@ const (
 	minSecret = 16
 	// scanEvery is how often the machine's addresses are looked through.
 	scanEvery = 5 * time.Second
+	// numberAttempts is how many numbers are tried until one is free on all addresses.
+	numberAttempts = 20
 )
 
 // Config says how a Relay is to work. Only Secret is required.
@@ -175,6 +177,9 @@ func (r *Relay) scan() {
 		}
 	}
 	maps.DeleteFunc(r.failing, func(a netip.Addr, _ bool) bool { return !slices.Contains(have, a) })
+	if r.cfg.Port == 0 && len(r.doors) == 0 {
+		r.chooseNumber(have)
+	}
 	for _, addr := range have {
 		if r.doors[addr] != nil {
 			continue
@@ -190,6 +195,30 @@ func (r *Relay) scan() {
 		delete(r.failing, addr)
 		r.doors[addr] = d
 	}
+}
+
+// chooseNumber opens all doors on one number that is free on every address, where any number
+// will do. One that the system gives for an address may be taken on another. r.mu is held.
+func (r *Relay) chooseNumber(have []netip.Addr) {
+	for range numberAttempts {
+		r.port = 0
+		for _, addr := range have {
+			d, err := r.openDoor(addr)
+			if err != nil {
+				r.log.Debug("relay: a number is taken on another address", "address", addr, "port", r.port, "error", err)
+				break
+			}
+			r.doors[addr] = d
+		}
+		if len(r.doors) == len(have) {
+			return
+		}
+		for addr, d := range r.doors {
+			delete(r.doors, addr)
+			r.closeDoor(d)
+		}
+	}
+	r.port = 0
 }
 
 // openDoor binds both ports of one address and serves them; r.mu is held.
