@@ -466,6 +466,9 @@ func (s *Session) direct(peer []section) {
 	}
 	s.mu.Lock()
 	s.wanted, s.offers = wanted, offers
+	s.peerSends = slices.ContainsFunc(peer[1:], func(at section) bool {
+		return !at.off && (at.kind == "audio" || at.kind == "video") && at.dir&sends != 0
+	})
 	s.mu.Unlock()
 	for kind, snd := range s.senders {
 		s.setSending(snd, wanted[kind])

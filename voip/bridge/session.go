@@ -98,6 +98,8 @@ type Session struct {
 	alone       int                // place of the one section that is taken; 0: they are in a bundle
 	opened264   atomic.Pointer[camera]
 
+	silence silence
+
 	mu          sync.Mutex
 	closed      bool // no new streams
 	queue       []Event
@@ -113,6 +115,7 @@ type Session struct {
 	offers      map[string]bool          // those that the peer takes, if it wants them, by kind
 	failed      map[string]bool          // those whose device could not be opened, or has failed
 	told        call.Lacks               // what the peer was told last
+	peerSends   bool                     // the peer says that it sends something
 	deadName    string                   // for ICE, of the path in use, if it is dead
 	cut         bool                     // the address was gone by which the connection goes
 	listed      map[string]call.Stream   // the peer's metadata; nil: it sent none
@@ -144,6 +147,7 @@ func (b *Bridge) newSession(ctx context.Context) (*Session, error) {
 		senders: map[string]*sender{}, holding: true, digits: map[webrtc.SSRC]lastTone{},
 		failed: map[string]bool{}, sending: map[uint32]*sender{}, estimator: b.lines.newest,
 	}
+	s.silence.count = s.received
 	s.ctx, s.cancel = context.WithCancel(ctx)
 	s.stats.Bitrate = b.cfg.VideoBitrate
 	pc.OnICECandidate(s.foundCandidate)
@@ -204,6 +208,8 @@ func (s *Session) run() {
 	defer close(s.done)
 	defer close(s.events)
 	defer s.stop()
+	look := time.NewTicker(silenceLook)
+	defer look.Stop()
 	for {
 		var to chan Event
 		var next Event
@@ -221,6 +227,8 @@ func (s *Session) run() {
 			s.mu.Lock()
 			s.queue = s.queue[1:]
 			s.mu.Unlock()
+		case <-look.C:
+			s.listen()
 		case <-s.wake:
 		}
 	}
@@ -356,7 +364,9 @@ func (s *Session) connection(state webrtc.PeerConnectionState) {
 		}
 		s.cut = false
 		s.mu.Unlock()
-		s.report(call.Connected{})
+		if !s.silent() { // or it is lost until something comes
+			s.report(call.Connected{})
+		}
 	case webrtc.PeerConnectionStateDisconnected:
 		s.report(call.Disconnected{})
 	case webrtc.PeerConnectionStateFailed:
