@@ -77,7 +77,7 @@ var house = map[string]room{
 
 	"media":         {ours: join(ground, "media/thumb", "media/preview"), outside: []string{"go.etcd.io/bbolt"}},
 	"media/thumb":   {outside: []string{"golang.org/x/image"}},
-	"media/preview": {outside: []string{"golang.org/x/net/html"}},
+	"media/preview": {outside: []string{"golang.org/x/net/html", "golang.org/x/text"}},
 
 	"voip/call":              {ours: []string{"server/matrix"}},
 	"voip/alert":             {},

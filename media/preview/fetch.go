@@ -20,8 +20,6 @@ import (
 	"path"
 	"strings"
 	"time"
-
-	"golang.org/x/net/html/charset"
 )
 
 const (
@@ -113,14 +111,11 @@ func (f *Fetcher) Fetch(ctx context.Context, raw string) (Page, error) {
 	major, _, _ := strings.Cut(kind, "/")
 	switch {
 	case kind == "text/html" || kind == "application/xhtml+xml":
-		body, err := charset.NewReader(io.LimitReader(resp.Body, MaxPage), header)
-		if err != nil && !errors.Is(err, io.EOF) {
+		body, err := io.ReadAll(io.LimitReader(resp.Body, MaxPage))
+		if err != nil && len(body) == 0 {
 			return Page{}, fmt.Errorf("%w: %w", ErrPage, err)
 		}
-		if err != nil {
-			return Page{Properties: map[string]string{}}, nil // an empty page
-		}
-		page := Read(body, at)
+		page := Read(decoded(body, header), at)
 		f.complete(ctx, &page)
 		return page, nil
 	case major == "image":

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +16,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -249,6 +251,66 @@ func FuzzRead(f *testing.F) {
 			if _, err := Parse(p.Picture); err != nil {
 				t.Errorf("%q: %v", p.Picture, err)
 			}
+		}
+	})
+}
+
+// TestCharsets reads pages whose declarations are late, odd, missing or wrong, in the header, a meta element or XML.
+func TestCharsets(t *testing.T) {
+	const latin, russian = "caf\xe9", "\xcf\xf0\xe8\xe2\xe5\xf2" // windows-1252 and windows-1251
+	late := "<!--" + strings.Repeat("x", 3000) + "-->"
+	for name, c := range map[string]struct{ header, body, want string }{
+		"UTF-8, a late meta":             {"text/html", late + `<meta charset="utf-8"><title>日本</title>`, "日本"},
+		"UTF-8, nothing, ASCII before":   {"text/html", late + "<title>日本</title>", "日本"},
+		"UTF-8, nothing at once":         {"text/html", "<title>日本</title>", "日本"},
+		"windows-1251, a late meta":      {"text/html", late + `<meta charset=windows-1251><title>` + russian + "</title>", "Привет"},
+		"windows-1251, http-equiv":       {"text/html", `<meta http-equiv="Content-Type" content="text/html; charset=windows-1251"><title>` + russian + "</title>", "Привет"},
+		"windows-1251, XML":              {"application/xhtml+xml", `<?xml version="1.0" encoding="windows-1251"?><html><title>` + russian + "</title></html>", "Привет"},
+		"quotes in the header":           {"text/html; charset='utf-8'", late + "<title>日本</title>", "日本"},
+		"double quotes in the header":    {`text/html; charset="windows-1251"`, "<title>" + russian + "</title>", "Привет"},
+		"an unknown one in the header":   {"text/html; charset=foo", "<title>日本</title>", "日本"},
+		"an empty one in the header":     {"text/html; charset=", "<title>日本</title>", "日本"},
+		"an unknown one in the meta":     {"text/html", `<meta charset=foo><title>日本</title>`, "日本"},
+		"UTF-16 in the meta":             {"text/html", `<meta charset=utf-16><title>日本</title>`, "日本"},
+		"the header before the meta":     {"text/html; charset=windows-1251", `<meta charset=utf-8><title>` + russian + "</title>", "Привет"},
+		"a BOM before the header":        {"text/html; charset=windows-1251", "\xef\xbb\xbf<title>日本</title>", "日本"},
+		"UTF-16 by its BOM":              {"text/html", "\xff\xfe" + utf16le("<title>日本</title>"), "日本"},
+		"neither declared nor UTF-8":     {"text/html", "<title>" + latin + "</title>", "café"},
+		"no type, UTF-8 behind a KiB":    {"", late + "<title>日本</title>", "日本"},
+		"koi8-r":                         {"text/html; charset=koi8-r", "<title>\xf0\xd2\xc9\xd7\xc5\xd4</title>", "Привет"},
+		"euc-jp":                         {"text/html", `<meta charset="euc-jp"><title>` + "\xc6\xfc\xcb\xdc</title>", "日本"},
+		"a character cut off at the end": {"text/html", "<title>日本</title>\xe6\x97", "日本"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			base, err := url.Parse("http://site.test/")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := Read(decoded([]byte(c.body), c.header), base).Properties["og:title"]; got != c.want {
+				t.Errorf("%q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+// utf16le is a text in UTF-16, little end first.
+func utf16le(text string) string {
+	var out []byte
+	for _, unit := range utf16.Encode([]rune(text)) {
+		out = binary.LittleEndian.AppendUint16(out, unit)
+	}
+	return string(out)
+}
+
+// FuzzCharset: whatever a page and its header say, there is text, in UTF-8 where it was, and nothing takes long.
+func FuzzCharset(f *testing.F) {
+	f.Add([]byte("<meta charset=shift_jis><title>\x93\xfa</title>"), "text/html")
+	f.Add([]byte("\xff\xfe<\x00"), "text/html; charset=utf-8")
+	f.Add([]byte(`<?xml encoding="x"?>`), "application/xhtml+xml; charset='")
+	f.Fuzz(func(t *testing.T, body []byte, header string) {
+		text := toUTF8(body, header)
+		if len(text) > 4*len(body)+8 {
+			t.Errorf("%d bytes became %d", len(body), len(text))
 		}
 	})
 }

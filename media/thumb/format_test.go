@@ -181,6 +181,14 @@ func TestMovingPNG(t *testing.T) {
 // tinyWebP is a lossless picture of one pixel.
 const tinyWebP = "UklGRhoAAABXRUJQVlA4TA0AAAAvAAAAEAcQERGIiP4HAA=="
 
+// wide is a moving picture on a canvas of 100 × 100 pixels, so that its thumbnail is smaller.
+func wide(file []byte) []byte {
+	wider := bytes.Clone(file)
+	canvas := bytes.Index(wider, []byte("VP8X")) + 12
+	wider[canvas], wider[canvas+3] = 99, 99
+	return wider
+}
+
 func TestWebP(t *testing.T) {
 	raw, err := base64.StdEncoding.DecodeString(tinyWebP)
 	if err != nil {
@@ -203,6 +211,18 @@ func TestWebP(t *testing.T) {
 	}
 	if _, kind, err := Make(bytes.NewReader(file), Size{Width: 32, Height: 32}); err != nil || kind == "image/webp" {
 		t.Error(kind, err)
+	}
+	// What cannot be made to move stands still (spec: content repository, animated).
+	for name, picture := range map[string][]byte{"moving": wide(file), "still": raw} {
+		for _, animated := range []bool{true, false} {
+			_, kind, err := Make(bytes.NewReader(picture), Size{Width: 32, Height: 32, Animated: animated})
+			if name == "still" && errors.Is(err, ErrSmallEnough) {
+				continue
+			}
+			if err != nil || kind != "image/jpeg" && kind != "image/png" {
+				t.Errorf("%s, animated %v: %q, %v", name, animated, kind, err)
+			}
+		}
 	}
 	// A small canvas with a huge frame.
 	huge := bytes.Clone(file)

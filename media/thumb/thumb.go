@@ -86,6 +86,9 @@ func Make(r io.ReadSeeker, want Size) (picture []byte, contentType string, err e
 		width, height = height, width
 	}
 	from, to := plan(width, height, want)
+	// Only GIFs can be made smaller and go on moving; of the others the first frame is taken
+	// (spec: content repository, animated).
+	moves := info.Type == "image/gif" && info.Animated && want.Animated
 	same := to == from.Size() && from.Dx() == width && from.Dy() == height
 	if same && (!info.Animated || want.Animated) {
 		return nil, info.Type, ErrSmallEnough
@@ -93,7 +96,7 @@ func Make(r io.ReadSeeker, want Size) (picture []byte, contentType string, err e
 	if _, err := r.Seek(0, io.SeekStart); err != nil {
 		return nil, "", err
 	}
-	if info.Animated && want.Animated && info.frames*to.X*to.Y <= maxDrawn && info.framePixels <= maxFramePixels && info.frames <= maxFrames {
+	if moves && info.frames*to.X*to.Y <= maxDrawn && info.framePixels <= maxFramePixels && info.frames <= maxFrames {
 		return animate(r, from, to)
 	}
 	source, err := decode(r, info)

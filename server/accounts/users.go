@@ -40,6 +40,9 @@ type NewUser struct {
 	Admin        bool
 	Guest        bool
 	Terms        map[string]string // versions of the policies that they accepted
+	// Historical takes a name by the old, wider grammar, with capitals: one that another
+	// program has chosen, as a bridge's sender (spec: appendices, historical user IDs).
+	Historical bool
 }
 
 // generatedLocalpart is the form of names for those who did not choose one; they sort
@@ -85,13 +88,29 @@ func (k *Keeper) Available(r kv.Reader, localpart string) (matrix.UserID, error)
 	return user, nil
 }
 
+// availableHistorical is Available for names by the old grammar.
+func (k *Keeper) availableHistorical(r kv.Reader, localpart string) (matrix.UserID, error) {
+	user := matrix.NewUserID(localpart, k.ServerName())
+	if !matrix.HistoricalLocalpart(localpart) || len(user) > matrix.MaxIDBytes {
+		return "", matrix.InvalidUsername("that is no name of a user")
+	}
+	if k.users.Has(r, user) {
+		return "", matrix.UserInUse()
+	}
+	return user, nil
+}
+
 // Create makes an account; an empty Localpart gets a generated name. The errors are
 // M_INVALID_USERNAME and M_USER_IN_USE, and those of SetProfileField for the display name.
 func (k *Keeper) Create(tx *kv.WriteTx, n NewUser) (matrix.UserID, error) {
 	if n.Localpart == "" {
 		n.Localpart = fmt.Sprintf(generatedLocalpart, strings.ToLower(randomID(10)))
 	}
-	user, err := k.Available(tx, n.Localpart)
+	available := k.Available
+	if n.Historical {
+		available = k.availableHistorical
+	}
+	user, err := available(tx, n.Localpart)
 	if err != nil {
 		return "", err
 	}

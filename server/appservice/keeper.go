@@ -204,7 +204,7 @@ func (k *Keeper) Add(tx *kv.WriteTx, reg Registration) error {
 		}
 	}
 	if user, ok := k.Accounts.User(tx, s.Sender); !ok {
-		if _, err := k.Accounts.Create(tx, accounts.NewUser{Localpart: reg.SenderLocalpart}); err != nil {
+		if _, err := k.Accounts.Create(tx, accounts.NewUser{Localpart: reg.SenderLocalpart, Historical: true}); err != nil {
 			return err
 		}
 	} else if user.Deactivated || user.Password != "" || user.Admin || user.Guest || k.Accounts.IsOwner(tx, s.Sender) {

@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"net/url"
 	"regexp"
+	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"gopkg.in/yaml.v3"
 
@@ -17,7 +20,6 @@ import (
 const (
 	MaxRegistrationBytes = 32 << 10
 	maxIDBytes           = 255
-	minTokenBytes        = 8
 	maxTokenBytes        = 512
 	maxURLBytes          = 2048
 	maxRegexBytes        = 512
@@ -57,21 +59,73 @@ func (r *Registration) wantsToDevice() bool { return r.wantsEphemeral() || r.Enc
 
 // file is a registration as it is written.
 type file struct {
-	ID              string  `yaml:"id"`
-	URL             *string `yaml:"url"`
-	AppToken        string  `yaml:"as_token"`
-	HouseToken      string  `yaml:"hs_token"`
-	SenderLocalpart string  `yaml:"sender_localpart"`
-	Namespaces      struct {
-		Users   []Namespace `yaml:"users"`
-		Aliases []Namespace `yaml:"aliases"`
-		Rooms   []Namespace `yaml:"rooms"`
-	} `yaml:"namespaces"`
-	RateLimited  bool     `yaml:"rate_limited"`
-	Protocols    []string `yaml:"protocols"`
-	Ephemeral    bool     `yaml:"receive_ephemeral"`
-	OldEphemeral bool     `yaml:"de.sorunome.msc2409.push_ephemeral"`
-	Encryption   bool     `yaml:"org.matrix.msc3202"`
+	id, appToken, hsToken, senderLocalpart string
+	url                                    *string
+	users, aliases, rooms                  []Namespace
+	protocols                              []string
+	rateLimited, ephemeral, oldEphemeral   bool
+	encryption                             bool
+}
+
+// read takes each field by itself, so that one of a wrong shape can be named. Generators differ in how they write the
+// same thing: a flag as a string, one protocol as no list, nothing as an empty list. What is unknown is passed over.
+func read(raw []byte) (f file, err error) {
+	var fields, spaces map[string]yaml.Node
+	if err := yaml.NewDecoder(bytes.NewReader(raw)).Decode(&fields); err != nil {
+		return f, invalid("it is not YAML of the right shape") // err may quote a token
+	}
+	if node := fields["namespaces"]; !isEmpty(node) {
+		if node.Decode(&spaces) != nil {
+			return f, invalid("namespaces has to have lists named users, aliases and rooms")
+		}
+	}
+	for _, field := range []struct {
+		in   map[string]yaml.Node
+		name string
+		to   any
+	}{
+		{fields, "id", &f.id}, {fields, "url", &f.url}, {fields, "as_token", &f.appToken}, {fields, "hs_token", &f.hsToken},
+		{fields, "sender_localpart", &f.senderLocalpart}, {fields, "rate_limited", (*flag)(&f.rateLimited)},
+		{fields, "protocols", (*texts)(&f.protocols)}, {fields, "receive_ephemeral", (*flag)(&f.ephemeral)},
+		{fields, "de.sorunome.msc2409.push_ephemeral", (*flag)(&f.oldEphemeral)}, {fields, "org.matrix.msc3202", (*flag)(&f.encryption)},
+		{spaces, "users", &f.users}, {spaces, "aliases", &f.aliases}, {spaces, "rooms", &f.rooms},
+	} {
+		node, there := field.in[field.name]
+		if !there || isEmpty(node) {
+			continue
+		}
+		if node.Decode(field.to) != nil {
+			return f, invalid("%s has the wrong shape", field.name)
+		}
+	}
+	return f, nil
+}
+
+// isEmpty says whether a field is as good as absent: null, [] or {}.
+func isEmpty(n yaml.Node) bool {
+	return n.Kind == 0 || n.Tag == "!!null" || (n.Kind == yaml.SequenceNode || n.Kind == yaml.MappingNode) && len(n.Content) == 0
+}
+
+// flag is a boolean that may be written as a string.
+type flag bool
+
+// UnmarshalYAML takes true and "true".
+func (f *flag) UnmarshalYAML(n *yaml.Node) error {
+	value, err := strconv.ParseBool(n.Value)
+	*f = flag(value)
+	return err
+}
+
+// texts is a list of strings, of which a single one may stand for itself.
+type texts []string
+
+// UnmarshalYAML takes "irc" and ["irc"].
+func (t *texts) UnmarshalYAML(n *yaml.Node) error {
+	if n.Kind == yaml.ScalarNode {
+		*t = texts{n.Value}
+		return nil
+	}
+	return n.Decode((*[]string)(t))
 }
 
 // Parse reads a registration. The errors, M_INVALID_PARAM, say what is wrong with it and
@@ -80,46 +134,53 @@ func Parse(raw []byte) (Registration, error) {
 	if len(raw) > MaxRegistrationBytes {
 		return Registration{}, invalid("it has more than %d bytes", MaxRegistrationBytes)
 	}
-	var f file
-	if err := yaml.NewDecoder(bytes.NewReader(raw)).Decode(&f); err != nil {
-		return Registration{}, invalid("it is not YAML of the right shape") // err may quote a token
+	f, err := read(raw)
+	if err != nil {
+		return Registration{}, err
 	}
 	reg := Registration{
-		ID: f.ID, HouseToken: f.HouseToken, AppToken: sha256.Sum256([]byte(f.AppToken)), SenderLocalpart: f.SenderLocalpart,
-		Users: orNil(f.Namespaces.Users), Aliases: orNil(f.Namespaces.Aliases), Rooms: orNil(f.Namespaces.Rooms),
-		Protocols: orNil(f.Protocols), RateLimited: f.RateLimited,
-		Ephemeral: f.Ephemeral, OldEphemeral: f.OldEphemeral, Encryption: f.Encryption,
+		ID: f.id, HouseToken: f.hsToken, AppToken: sha256.Sum256([]byte(f.appToken)), SenderLocalpart: f.senderLocalpart,
+		Users: orNil(f.users), Aliases: orNil(f.aliases), Rooms: orNil(f.rooms),
+		Protocols: orNil(f.protocols), RateLimited: f.rateLimited,
+		Ephemeral: f.ephemeral, OldEphemeral: f.oldEphemeral, Encryption: f.encryption,
 	}
-	if !printable(f.ID, 1, maxIDBytes) {
+	if !shown(f.id) {
 		return reg, invalid("id is missing, too long, or has characters that cannot be shown")
 	}
-	if f.URL != nil && *f.URL != "" {
-		address, err := parseURL(*f.URL)
+	if f.url != nil && *f.url != "" {
+		address, err := parseURL(*f.url)
 		if err != nil {
 			return reg, err
 		}
 		reg.URL = address
 	}
-	if err := checkTokens(f.AppToken, f.HouseToken); err != nil {
+	if err := checkTokens(f.appToken, f.hsToken); err != nil {
 		return reg, err
 	}
-	if !matrix.ValidLocalpart(f.SenderLocalpart) || len(f.SenderLocalpart) > matrix.MaxIDBytes {
-		return reg, invalid("sender_localpart is missing, or no name that a user may have")
+	if !matrix.HistoricalLocalpart(f.senderLocalpart) {
+		return reg, invalid("sender_localpart is missing, too long, or has a colon or characters that cannot be shown; " +
+			"it is the name before the colon only, without @")
 	}
 	for kind, list := range map[string][]Namespace{"users": reg.Users, "aliases": reg.Aliases, "rooms": reg.Rooms} {
 		if err := checkNamespaces(kind, list); err != nil {
 			return reg, err
 		}
 	}
-	if len(f.Protocols) > maxProtocols {
+	if len(f.protocols) > maxProtocols {
 		return reg, invalid("it has more than %d protocols", maxProtocols)
 	}
-	for _, p := range f.Protocols {
-		if !printable(p, 1, maxIDBytes) {
+	for _, p := range f.protocols {
+		if !shown(p) {
 			return reg, invalid("a protocol is empty, too long, or has characters that cannot be shown")
 		}
 	}
 	return reg, nil
+}
+
+// shown says whether a name can be shown to people: valid UTF-8 without control characters.
+func shown(name string) bool {
+	hidden := strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) })
+	return name != "" && len(name) <= maxIDBytes && utf8.ValidString(name) && !hidden
 }
 
 // orNil makes what is written as an empty list what is not there: both are stored alike.
@@ -151,8 +212,9 @@ func parseURL(text string) (string, error) {
 
 func checkTokens(app, house string) error {
 	for name, token := range map[string]string{"as_token": app, "hs_token": house} {
-		if !printable(token, minTokenBytes, maxTokenBytes) || strings.Contains(token, " ") {
-			return invalid("%s has to have %d to %d letters, digits and signs", name, minTokenBytes, maxTokenBytes)
+		// The standard has no least length. The server's token stands in a header, where blanks may be inside only.
+		if !printable(token, 1, maxTokenBytes) || strings.TrimSpace(token) != token || name == "as_token" && strings.Contains(token, " ") {
+			return invalid("%s is missing, too long, or has characters other than letters, digits and signs", name)
 		}
 	}
 	if app == house {

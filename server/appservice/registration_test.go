@@ -39,11 +39,13 @@ func TestParse(t *testing.T) {
 	for name, change := range map[string][2]string{
 		"no id":              {`id: "IRC Bridge"`, ``},
 		"no token":           {`as_token: "30c05ae90a248a41"`, ``},
-		"a short token":      {`30c05ae90a248a41`, `x`},
+		"an empty token":     {`as_token: "30c05ae90a248a41"`, `as_token: ""`},
+		"a token with a tab": {`30c05ae90a248a41`, `30c0\t5ae9`},
 		"the same tokens":    {`30c05ae90a248a41`, `312df522183efd40`},
 		"a token with lines": {`30c05ae90a248a41`, `30c05ae9\n0a248a41`},
 		"no sender":          {`_irc_bot`, ``},
 		"a wrong sender":     {`_irc_bot`, `@irc`},
+		"a whole user ID":    {`_irc_bot`, `irc:example.org`},
 		"another scheme":     {`http://127`, `ftp://127`},
 		"with a password":    {`http://127`, `http://a:b@127`},
 		"a bad regex":        {`@_irc_bridge_.*`, `@(`},
@@ -69,6 +71,54 @@ func TestParse(t *testing.T) {
 	}
 	if reg, err := Parse([]byte(strings.Replace(good, `"http://127.0.0.1:1234/"`, "null", 1))); err != nil || reg.URL != "" {
 		t.Errorf("without a URL: %q, %v", reg.URL, err)
+	}
+}
+
+// TestGeneratedFiles takes what the generators of bridges and people write, which is wider than what is good style.
+func TestGeneratedFiles(t *testing.T) {
+	for name, c := range map[string]struct {
+		change [2]string
+		is     func(Registration) bool
+	}{
+		"a sender of both cases":     {[2]string{`_irc_bot`, `Xq7Pq0ZkWJd3mYtNfLcRbVgHsUaEoIxA`}, func(r Registration) bool { return r.SenderLocalpart == "Xq7Pq0ZkWJd3mYtNfLcRbVgHsUaEoIxA" }},
+		"a sender with letters":      {[2]string{`_irc_bot`, `über`}, func(r Registration) bool { return r.SenderLocalpart == "über" }},
+		"a sender of printable":      {[2]string{`_irc_bot`, `irc!~`}, func(r Registration) bool { return r.SenderLocalpart == "irc!~" }},
+		"a short token":              {[2]string{`312df522183efd40`, `abc`}, func(r Registration) bool { return r.HouseToken == "abc" }},
+		"a token with blanks":        {[2]string{`312df522183efd40`, `a b c`}, func(r Registration) bool { return r.HouseToken == "a b c" }},
+		"an id with letters":         {[2]string{`"IRC Bridge"`, `"Brücke"`}, func(r Registration) bool { return r.ID == "Brücke" }},
+		"namespaces as a list":       {[2]string{good[strings.Index(good, "namespaces:"):], "namespaces: []\n"}, func(r Registration) bool { return r.Users == nil }},
+		"no protocols, as a list":    {[2]string{"protocols: [irc]", "protocols: []"}, func(r Registration) bool { return len(r.Protocols) == 0 }},
+		"one protocol, as a text":    {[2]string{"protocols: [irc]", "protocols: irc"}, func(r Registration) bool { return len(r.Protocols) == 1 && r.Protocols[0] == "irc" }},
+		"a flag, as a text":          {[2]string{"rooms: []", "rooms: []\nreceive_ephemeral: \"true\"\n"}, func(r Registration) bool { return r.Ephemeral }},
+		"the flag of the proposal":   {[2]string{"push_ephemeral: true", "push_ephemeral: 'true'"}, func(r Registration) bool { return r.OldEphemeral }},
+		"null for a flag":            {[2]string{"rate_limited: false", "rate_limited: null"}, func(r Registration) bool { return !r.RateLimited }},
+		"null for a list":            {[2]string{"rooms: []", "rooms:"}, func(r Registration) bool { return r.Rooms == nil }},
+		"an empty URL":               {[2]string{`"http://127.0.0.1:1234/"`, `""`}, func(r Registration) bool { return r.URL == "" }},
+		"fields that nobody knows":   {[2]string{"rooms: []", "rooms: []\nio.element.msc4190: true\nx: {y: [z]}\n"}, func(r Registration) bool { return len(r.Users) == 1 }},
+		"a group of a namespace":     {[2]string{`exclusive: true`, "exclusive: true\n      group_id: \"+x:example.org\""}, func(r Registration) bool { return r.Users[0].Exclusive }},
+		"lines with carriage return": {[2]string{"\n", "\r\n"}, func(r Registration) bool { return len(r.Users) == 1 }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if !strings.Contains(good, c.change[0]) {
+				t.Fatal("nothing is changed")
+			}
+			reg, err := Parse([]byte(strings.ReplaceAll(good, c.change[0], c.change[1])))
+			if err != nil || !c.is(reg) {
+				t.Errorf("%v, %+v", err, reg)
+			}
+		})
+	}
+	// An odd field is named, and nothing of it is told.
+	for field, change := range map[string][2]string{
+		"rate_limited": {"rate_limited: false", "rate_limited: perhaps"},
+		"protocols":    {"protocols: [irc]", "protocols: {a: b}"},
+		"as_token":     {`as_token: "30c05ae90a248a41"`, `as_token: [secret]`},
+		"users":        {`users:`, `users: x #`},
+	} {
+		_, err := Parse([]byte(strings.ReplaceAll(good, change[0], change[1])))
+		if !matrix.IsCode(err, "M_INVALID_PARAM") || !strings.Contains(err.Error(), field) && field != "users" || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: %v", field, err)
+		}
 	}
 }
 

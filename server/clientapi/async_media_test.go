@@ -117,6 +117,7 @@ func TestRedirectsToMedia(t *testing.T) {
 	id := uploaded(t, s, "", "text/plain", []byte("x"))
 	for query, want := range map[string]bool{
 		"": false, "?allow_redirect=false": false, "?allow_redirect=true": true,
+		"?allow_redirect=1": false, "?allow_redirect=": false, "?allow_redirect=perhaps": false,
 		"?com.beeper.msc3860.allow_redirect=true": true, "?com.beeper.msc3860.allow_redirect=false": false,
 	} {
 		for _, name := range []string{"", "/x.txt"} {
@@ -141,6 +142,18 @@ func TestRedirectsToMedia(t *testing.T) {
 	id = uploaded(t, none, "", "text/plain", []byte("x"))
 	if w := transfer(t, none, "bob", "GET", downloadPath+id+"?allow_redirect=true", nil, nil); w.Code != http.StatusOK {
 		t.Errorf("there is no other place: %d", w.Code)
+	}
+}
+
+// TestOldDownloadTooEarly: where media are open, those without a token are told that a content is on its way.
+func TestOldDownloadTooEarly(t *testing.T) {
+	s := servertest.New(t, func(c *server.Config) { c.Media.Open = true })
+	id := created(t, s)
+	for _, path := range []string{oldDownload, strings.Replace(oldDownload, "v3", "r0", 1)} {
+		w := transfer(t, s, "", "GET", path+id, nil, nil)
+		if w.Code != http.StatusGatewayTimeout || !strings.Contains(w.Body.String(), "M_NOT_YET_UPLOADED") {
+			t.Errorf("%s: %d %s", path, w.Code, w.Body)
+		}
 	}
 }
 

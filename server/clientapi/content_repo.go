@@ -144,12 +144,13 @@ func (w patientWriter) Write(p []byte) (int, error) {
 // mediaIn is what all downloads take. allow_remote says nothing here: there is nothing
 // from elsewhere.
 type mediaIn struct {
-	Server           matrix.ServerName `path:"serverName"`
-	ID               string            `path:"mediaId"`
-	Timeout          *int64            `query:"timeout_ms"`
-	UnstableTimeout  *int64            `query:"fi.mau.msc2246.timeout_ms"`
-	Redirect         bool              `query:"allow_redirect"`
-	UnstableRedirect bool              `query:"com.beeper.msc3860.allow_redirect"`
+	Server          matrix.ServerName `path:"serverName"`
+	ID              string            `path:"mediaId"`
+	Timeout         *int64            `query:"timeout_ms"`
+	UnstableTimeout *int64            `query:"fi.mau.msc2246.timeout_ms"`
+	// The downloads with a token do not define this one, but clients send it there as well: any other word than true is no.
+	Redirect         string `query:"allow_redirect"`
+	UnstableRedirect string `query:"com.beeper.msc3860.allow_redirect"`
 }
 
 func (in mediaIn) wait() time.Duration {
@@ -176,10 +177,11 @@ func (a *API) openItem(c *web.Call, in mediaIn) (item media.Item, err error) {
 		item, err = a.Media.Item(tx, in.Server, in.ID)
 		return err
 	})
-	if err == nil && !item.Open || matrix.IsCode(err, "M_NOT_YET_UPLOADED") {
-		err = matrix.NotFound("without an access token, there is no such media here")
+	// What is on its way is open or not as uploads are now.
+	if err == nil && !item.Open || matrix.IsCode(err, "M_NOT_YET_UPLOADED") && !a.Media.Config.Open {
+		err = matrix.NotFound("media of this server is served with an access token only, at /_matrix/client/v1/media")
 	}
-	return item, err
+	return item, unstableCode(in.Timeout == nil && in.UnstableTimeout != nil, err)
 }
 
 // finder is mediaItem or openItem.
@@ -230,7 +232,7 @@ func (a *API) downloadAs(c *web.Call, in getContentOverrideNameIn, find finder) 
 // redirect sends whoever follows redirects to where the content lies besides, if the owner
 // has such a place (spec: MSC3860).
 func (a *API) redirect(c *web.Call, in mediaIn, item media.Item, rest string) bool {
-	if a.MediaElsewhere == "" || !in.Redirect && !in.UnstableRedirect {
+	if a.MediaElsewhere == "" || in.Redirect != "true" && in.UnstableRedirect != "true" {
 		return false
 	}
 	h := c.W.Header()

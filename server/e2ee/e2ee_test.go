@@ -402,12 +402,51 @@ func TestOneTimeKeysComeInOrderAndThenTheFallback(t *testing.T) {
 			t.Errorf("unused %v", u)
 		}
 	})
+	resigned := json.RawMessage(`{"signed_curve25519:fall":` + again(t, oneTimeKeys("fall"), "fall") + `}`)
+	f.upload(bob, "B1", Upload{FallbackKeys: resigned})
+	f.view(func(r kv.Reader) {
+		if u := f.k.UnusedFallback(r, bob, "B1"); len(u) != 0 {
+			t.Errorf("a used fallback key counts as unused once it has one more signature: %v", u)
+		}
+	})
 	f.upload(bob, "B1", Upload{FallbackKeys: oneTimeKeys("fresh")})
 	f.view(func(r kv.Reader) {
 		if u := f.k.UnusedFallback(r, bob, "B1"); len(u) != 1 {
 			t.Errorf("unused %v", u)
 		}
 	})
+}
+
+// again is one of some keys as a client uploads it that has signed it once more: the same key.
+func again(t *testing.T, keys json.RawMessage, id string) string {
+	t.Helper()
+	all, err := matrix.ParseObject(keys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := string(all["signed_curve25519:"+id])
+	if !strings.HasSuffix(key, "}") {
+		t.Fatalf("no key %q in %s", id, keys)
+	}
+	return strings.TrimSuffix(key, "}") + `,"unsigned":{"seen":1}}`
+}
+
+// TestOneTimeKeyUploadedAgain: the key decides whether two uploads are the same, not the bytes around it.
+func TestOneTimeKeyUploadedAgain(t *testing.T) {
+	f := setUp(t)
+	f.upload(bob, "B1", Upload{OneTimeKeys: oneTimeKeys("z")})
+	f.upload(bob, "B1", Upload{OneTimeKeys: json.RawMessage(`{"signed_curve25519:z":` + again(t, oneTimeKeys("z"), "z") + `}`)})
+	f.view(func(r kv.Reader) {
+		if n := f.k.KeyCounts(r, bob, "B1")["signed_curve25519"]; n != 1 {
+			t.Errorf("%d keys, want 1", n)
+		}
+	})
+	if got := f.claim(); got != "signed_curve25519:z" {
+		t.Errorf("claimed %q", got)
+	}
+	if got := f.claim(); got != "" {
+		t.Errorf("%q is given out a second time", got)
+	}
 }
 
 func (f *fixture) claim() (name string) {

@@ -123,7 +123,7 @@ func (k *Keeper) putOneTimeKeys(tx *kv.WriteTx, c *CheckedUpload, public string)
 	counts := map[string]countRow{}
 	for _, key := range c.oneTime {
 		if old, known := stored[key.name()]; known {
-			if !bytes.Equal(old, key.json) {
+			if !sameKey(old, key.json) {
 				return matrix.Unknown(http.StatusBadRequest,
 					fmt.Sprintf("there is another one-time key named %q already", key.name()))
 			}
@@ -151,6 +151,22 @@ func (k *Keeper) putOneTimeKeys(tx *kv.WriteTx, c *CheckedUpload, public string)
 		k.counts.Put(tx, algorithmKey{user, device, algorithm}, row)
 	}
 	return nil
+}
+
+// sameKey says whether two uploads are of one public key. Signatures and what is unsigned are about a key, not part of
+// it: a client that signs a key once more uploads the same one.
+func sameKey(a, b []byte) bool {
+	if bytes.Equal(a, b) {
+		return true
+	}
+	keyA, errA := matrix.ParseObject(a)
+	keyB, errB := matrix.ParseObject(b)
+	if errA != nil || errB != nil {
+		return false // a plain string, which is nothing but the key
+	}
+	textA, okA := keyA.Text("key")
+	textB, okB := keyB.Text("key")
+	return okA && okB && textA == textB
 }
 
 // signingKey is the ed25519 key of a device; empty if it has uploaded none.
@@ -197,10 +213,11 @@ func (k *Keeper) putFallbackKeys(tx *kv.WriteTx, c *CheckedUpload, public string
 		}
 		at := algorithmKey{c.user, c.device, key.algorithm}
 		old, had := k.fallback.Get(tx, at)
-		if had && old.KeyID == key.id && bytes.Equal(old.JSON, key.json) {
-			continue // repeated: a key that was used does not become fresh by it
+		row := fallbackRow{KeyID: key.id, JSON: key.json}
+		if had && old.KeyID == key.id && sameKey(old.JSON, key.json) {
+			row.Used = old.Used // repeated: a key that was used does not become fresh by it
 		}
-		k.fallback.Put(tx, at, fallbackRow{KeyID: key.id, JSON: key.json})
+		k.fallback.Put(tx, at, row)
 	}
 	return nil
 }

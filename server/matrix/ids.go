@@ -96,6 +96,13 @@ func ValidLocalpart(s string) bool {
 	return true
 }
 
+// HistoricalLocalpart says whether a user whom others have named may be called this: any
+// characters but colons and those that cannot be shown, and "@" nowhere at the front, where
+// somebody wrote a whole user ID (spec: appendices, historical user IDs).
+func HistoricalLocalpart(s string) bool {
+	return s != "" && s[0] != '@' && len(s) <= MaxIDBytes && !strings.Contains(s, ":") && cleanText(s)
+}
+
 // ParseRoomID accepts both forms: with a server name, and the bare hash of
 // room version 12.
 func ParseRoomID(s string) (RoomID, error) {
