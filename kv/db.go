@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"math/bits"
 	"os"
@@ -146,6 +147,9 @@ func openBolt(path string, readOnly bool, file **os.File) (*bbolt.DB, error) {
 	}
 	if errors.Is(err, bolterrors.ErrTimeout) {
 		return nil, fmt.Errorf("%s: %w", path, ErrInUse)
+	}
+	if pathError := (*fs.PathError)(nil); errors.As(err, &pathError) && pathError.Path == path {
+		return nil, err // it says all of that
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)

@@ -311,3 +311,12 @@ func FuzzKey(f *testing.F) {
 		checkKeyOrder(t, fuzzKey{a, n, b, i, flag}, fuzzKey{b, n ^ 1, a, -i, !flag})
 	})
 }
+
+// TestOpenSaysItOnce: an error names the file, and does so once.
+func TestOpenSaysItOnce(t *testing.T) {
+	path := t.TempDir() // a folder is no file
+	_, err := kv.Open(kv.Options{Path: path})
+	if err == nil || strings.Count(err.Error(), path) != 1 {
+		t.Errorf("the error is %v", err)
+	}
+}

@@ -2,8 +2,11 @@ package media
 
 import (
 	"cmp"
+	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"maps"
 	"math/bits"
 	"os"
 	"path/filepath"
@@ -338,4 +341,30 @@ func (v *volumes) close() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// OldVolume is the name of the file that the first releases kept everything in.
+const OldVolume = "00000000" + volumeSuffix
+
+// Volumes are the names of the files in the media folder that a database names, in order.
+// No Keeper may be open on it.
+func Volumes(ctx context.Context, db *kv.DB) ([]string, error) {
+	refs := kv.NewTable[[sha256.Size]byte, blobRow](db, kv.MediaBlobs)
+	named := map[uint32]bool{}
+	err := db.View(ctx, func(tx *kv.ReadTx) error {
+		for _, row := range refs.Scan(tx, kv.All()) {
+			if row.Size > 0 {
+				named[row.place().volumeOf(0)] = true
+			}
+			for _, p := range row.Parts {
+				named[p.Volume] = true
+			}
+		}
+		return nil
+	})
+	var names []string
+	for _, n := range slices.Sorted(maps.Keys(named)) {
+		names = append(names, volumeName(n))
+	}
+	return names, err
 }

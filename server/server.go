@@ -94,11 +94,17 @@ func New(ctx context.Context, c Config) (*Server, error) {
 		Config: c, closing: make(chan struct{}), ready: make(chan struct{}),
 		connections: web.NewConnections(c.Limits.RequestLimits, c.TrustProxy, c.Log, c.Now),
 	}
+	if err := unfinishedRestore(c.Data); err != nil {
+		return nil, err
+	}
 	db, err := kv.Open(kv.Options{Path: c.dbFile(), Log: c.Log, Now: c.Now})
 	if err != nil {
 		return nil, err
 	}
 	s.DB = db
+	if err := removeLeftovers(c.Data); err != nil {
+		c.Log.Warn("what a killed command left in the data folder cannot be removed", "error", err)
+	}
 	if err := s.keepers(ctx); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
