@@ -127,7 +127,11 @@ func (db *DB) checkPages(ctx context.Context, tables map[byte]tableCheck, add fu
 
 // pinned runs fn over the pages as of now, which stay as they are meanwhile.
 func (db *DB) pinned(ctx context.Context, fn func(*pageReader) error) (err error) {
-	f, err := os.Open(db.path)
+	return pinned(ctx, db.path, func() (*bbolt.Tx, error) { return db.begin(false) }, fn)
+}
+
+func pinned(ctx context.Context, path string, begin func() (*bbolt.Tx, error), fn func(*pageReader) error) (err error) {
+	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
@@ -136,24 +140,48 @@ func (db *DB) pinned(ctx context.Context, fn func(*pageReader) error) (err error
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		tx, err := db.begin(false)
+		tx, err := begin()
 		if err != nil {
 			return err
 		}
-		p, ok := readerOf(f, db.path, tx)
+		p, ok := readerOf(f, path, tx)
 		if ok {
 			return errors.Join(fn(p), tx.Rollback())
 		}
 		// Two commits have come meanwhile and have overwritten the page that begins this
 		// state, or neither page makes sense.
 		_, errs := readMetas(f)
-		if err := errors.Join(tx.Rollback()); err != nil {
+		if err := tx.Rollback(); err != nil {
 			return err
 		}
 		if errs[0] != nil && errs[1] != nil {
-			return &DamagedError{File: db.path, Offset: 0, Err: errs[0]}
+			return &DamagedError{File: path, Offset: 0, Err: errs[0]}
 		}
 	}
+}
+
+// CheckFile reads all pages of another file of bbolt's, which is open as b, beside writers,
+// and goes on after damage. visit gets the rows, whose bytes it may not keep; it may be nil.
+// The error says that the check could not be done.
+func CheckFile(ctx context.Context, b *bbolt.DB, path string, visit func(key, value []byte), report func(*DamagedError)) error {
+	begin := func() (tx *bbolt.Tx, err error) {
+		err = Guard(b, path, func() (err error) {
+			tx, err = b.Begin(false)
+			return err
+		})
+		return tx, err
+	}
+	return pinned(ctx, path, begin, func(p *pageReader) error {
+		w := &walker{pageReader: p, report: report}
+		w.visit = func(_ string, _ uint64, rows []element) {
+			for _, row := range rows {
+				if visit != nil {
+					visit(row.key, row.value)
+				}
+			}
+		}
+		return w.walk(ctx)
+	})
 }
 
 // checkRow says what is wrong with a row.

@@ -2,14 +2,18 @@ package media
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"sync"
 
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
+
+	"porchlight/kv"
 )
 
 const (
@@ -20,11 +24,13 @@ const (
 	chunkBytes = 32<<10 - 64
 	// oldChunkBytes is what it was in oldVolume.
 	oldChunkBytes = 256<<10 - 256
-	// batchBytes is how much is written before the disk is waited for. It is the memory
+	// sumBytes follow each chunk: the CRC-32C of its key and content.
+	sumBytes = 4
+	// batchChunks is how much is written before the disk is waited for. It is the memory
 	// that an upload needs, twice.
-	batchBytes = 32 * chunkBytes
-	// firstBytes is what is read of an upload before a whole batch's memory is taken.
-	firstBytes = 2 * chunkBytes
+	batchChunks = 32
+	// firstChunks is what is read of an upload before a whole batch's memory is taken.
+	firstChunks = 2
 	// readChunks is how many chunks a download reads at once.
 	readChunks = 8
 	// residentBytes is how much is read of a file before its pages are given back.
@@ -48,6 +54,8 @@ type place struct {
 	id    blobID
 	parts []part
 	chunk int64 // bytes of a chunk
+	// sealed says that chunks end with checksums. Those of earlier releases have none.
+	sealed bool
 }
 
 // volumeOf is the file that has a chunk.
@@ -67,6 +75,9 @@ type blobs struct {
 
 	idMu sync.Mutex
 	last blobID
+
+	provenMu sync.Mutex
+	proven   map[blobID]bool // contents without checksums whose hash was right
 }
 
 // newID takes a number: the time, so that those of a later run are larger and chunks are
@@ -91,8 +102,8 @@ func (b *blobs) put(p *place, n uint32, chunks [][]byte) error {
 		if err != nil {
 			return err
 		}
-		err = f.put(b.limit-b.limit/deletionShare, p.id, n, chunks)
-		if errors.Is(err, bolterrors.ErrMaxSizeReached) {
+		err = b.noteFailed(f, b.guard(f, func() error { return f.put(b.limit-b.limit/deletionShare, p.id, n, chunks) }))
+		if errors.Is(err, bolterrors.ErrMaxSizeReached) || isDamage(err) {
 			b.setFull(f, true)
 			b.release(f)
 			continue
@@ -105,8 +116,8 @@ func (b *blobs) put(p *place, n uint32, chunks [][]byte) error {
 	}
 }
 
-// put writes chunks into the file. The error is bbolt's ErrMaxSizeReached if it would be
-// longer than limit then.
+// put writes chunks, which have room for their checksums at the end, into the file. The
+// error is bbolt's ErrMaxSizeReached if it would be longer than limit then.
 func (f *volume) put(limit int64, id blobID, n uint32, chunks [][]byte) error {
 	return f.bolt.Update(func(tx *bbolt.Tx) error {
 		f.bolt.MaxSize = int(limit) // only looked at by whoever writes, as this does
@@ -117,6 +128,8 @@ func (f *volume) put(limit int64, id blobID, n uint32, chunks [][]byte) error {
 			if in.Get(key) != nil {
 				return fmt.Errorf("the content %d is there already", id)
 			}
+			content := chunk[:len(chunk)-sumBytes]
+			binary.BigEndian.PutUint32(chunk[len(content):], chunkSum(key, content))
 			if err := in.Put(key, chunk); err != nil {
 				return err
 			}
@@ -125,30 +138,49 @@ func (f *volume) put(limit int64, id blobID, n uint32, chunks [][]byte) error {
 	})
 }
 
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+func chunkSum(key, content []byte) uint32 {
+	return crc32.Update(crc32.Checksum(key, castagnoli), castagnoli, content)
+}
+
+var errChunk = errors.New("the checksum of the content is wrong")
+
+// unseal returns the content of a stored chunk.
+func (p place) unseal(key, value []byte) ([]byte, error) {
+	if !p.sealed {
+		return value, nil
+	}
+	n := len(value) - sumBytes
+	if n < 0 || binary.BigEndian.Uint32(value[n:]) != chunkSum(key, value[:n]) {
+		return nil, errChunk
+	}
+	return value[:n], nil
+}
+
 // write copies all of r into a content. The place is right as far as it was written also
 // if there is an error.
 func (b *blobs) write(ctx context.Context, id blobID, r io.Reader) (place, error) {
-	p := place{id: id, chunk: chunkBytes}
-	buffer := make([]byte, firstBytes)
-	kept := 0 // bytes of the buffer from the round before
+	p := place{id: id, chunk: chunkBytes, sealed: true}
+	buffer := make([]byte, firstChunks*(chunkBytes+sumBytes))
+	var kept [][]byte // chunks of the buffer from the round before
 	for n := uint32(0); ; {
 		if err := ctx.Err(); err != nil {
 			return p, err
 		}
-		got, ended, err := fill(buffer[kept:], r)
+		chunks, ended, err := fillChunks(buffer, kept, r)
 		if err != nil {
 			return p, err
 		}
-		got += kept
-		kept = 0
-		if !ended && len(buffer) < batchBytes {
-			kept = got
-			buffer = append(make([]byte, 0, batchBytes), buffer...)[:batchBytes]
+		kept = nil
+		if !ended && len(chunks) < batchChunks {
+			first := buffer
+			buffer = make([]byte, batchChunks*(chunkBytes+sumBytes))
+			copy(buffer, first)
+			for at := range len(chunks) {
+				kept = append(kept, chunkOf(buffer, at, chunkBytes))
+			}
 			continue
-		}
-		var chunks [][]byte
-		for at := 0; at < got; at += chunkBytes {
-			chunks = append(chunks, buffer[at:min(at+chunkBytes, got)])
 		}
 		if len(chunks) > 0 {
 			if err := b.put(&p, n, chunks); err != nil {
@@ -160,6 +192,28 @@ func (b *blobs) write(ctx context.Context, id blobID, r io.Reader) (place, error
 			return p, nil
 		}
 	}
+}
+
+// chunkOf is the room for a chunk of size bytes and its checksum in a buffer.
+func chunkOf(buffer []byte, n, size int) []byte {
+	at := n * (chunkBytes + sumBytes)
+	return buffer[at : at+size+sumBytes]
+}
+
+// fillChunks reads chunks behind those that the buffer has until it is full or r has ended.
+func fillChunks(buffer []byte, have [][]byte, r io.Reader) (chunks [][]byte, ended bool, err error) {
+	chunks = have
+	for n := len(have); n < len(buffer)/(chunkBytes+sumBytes) && !ended; n++ {
+		var got int
+		got, ended, err = fill(chunkOf(buffer, n, chunkBytes)[:chunkBytes], r)
+		if err != nil {
+			return nil, false, err
+		}
+		if got > 0 {
+			chunks = append(chunks, chunkOf(buffer, n, got))
+		}
+	}
+	return chunks, ended, nil
 }
 
 // fill reads until the buffer is full or r has ended. io.ReadFull does not do: it cannot
@@ -179,19 +233,27 @@ func fill(buffer []byte, r io.Reader) (got int, ended bool, err error) {
 }
 
 // read copies chunks of a content out of their file into buffer, as many as it holds, but
-// none of a further file. io.ErrUnexpectedEOF if the first is not there.
+// none of a further file. io.ErrUnexpectedEOF if the first is not there; a *kv.DamagedError
+// if one is not what was written.
 func (b *blobs) read(p place, n uint32, buffer []byte) (got int, err error) {
 	err = b.with(p.volumeOf(n), func(f *volume) error {
 		return f.bolt.View(func(tx *bbolt.Tx) error {
 			var raw []byte
+			room := func(value []byte) bool {
+				return len(buffer)-got >= len(value) || p.sealed && len(buffer)-got >= len(value)-sumBytes
+			}
 			c := tx.Bucket(chunkBucket).Cursor()
-			for key, value := c.Seek(chunkKey(p.id, n)); ofBlob(key, p.id) && len(buffer)-got >= len(value); key, value = c.Next() {
+			for key, value := c.Seek(chunkKey(p.id, n)); ofBlob(key, p.id) && room(value); key, value = c.Next() {
 				if binary.BigEndian.Uint32(key[8:]) != n {
 					break
 				}
-				got += copy(buffer[got:], value)
+				content, err := p.unseal(key, value)
+				if err != nil {
+					return &kv.DamagedError{File: b.path(f.n), Offset: -1, Key: fmt.Sprintf("part %d of content %d", n, p.id), Err: err}
+				}
+				got += copy(buffer[got:], content)
 				raw, n = value, n+1
-				if int64(len(value)) < p.chunk {
+				if int64(len(content)) < p.chunk {
 					break // the last one
 				}
 			}
@@ -244,7 +306,14 @@ func (b *blobs) removeFrom(ctx context.Context, n uint32, id blobID) error {
 			return err
 		}
 		err := b.with(n, func(f *volume) (err error) {
-			more, err = f.remove(id)
+			if b.isDamaged(f) { // nothing is written over what makes no sense
+				more = false
+				return nil
+			}
+			err = b.noteFailed(f, b.guard(f, func() error {
+				more, err = f.remove(id)
+				return err
+			}))
 			b.setFull(f, false)
 			return err
 		})
@@ -326,11 +395,14 @@ func (b *blobs) sizes(ctx context.Context) (map[piece]int64, error) {
 }
 
 // blobReader reads a content of known size, a few chunks at a time; each time in a
-// transaction of its own, so that a slow download keeps nothing from being freed.
+// transaction of its own, so that a slow download keeps nothing from being freed. It gives
+// out nothing that is not what was written: chunks without checksums are read once in all
+// before the first of them is.
 type blobReader struct {
 	blobs *blobs
 	place place
 	size  int64
+	sum   [sha256.Size]byte // of all; zero: is not looked at
 	at    int64
 	held  []byte // from heldAt on
 	from  int64
@@ -352,6 +424,9 @@ func (r *blobReader) Read(p []byte) (int, error) {
 }
 
 func (r *blobReader) load() error {
+	if err := r.blobs.proveOld(r); err != nil {
+		return err
+	}
 	n, want := r.at/r.place.chunk, int64(1) // the beginning is often all that is wanted
 	if len(r.held) > 0 && r.at == r.from+int64(len(r.held)) {
 		want = max(1, readChunks*chunkBytes/r.place.chunk)

@@ -93,9 +93,10 @@ func (k *Keeper) Items(r kv.Reader) iter.Seq[Item] {
 }
 
 // Open reads an item's content. If the item is deleted meanwhile, reading ends with
-// io.ErrUnexpectedEOF.
+// io.ErrUnexpectedEOF; if it is not what was uploaded, with a *kv.DamagedError before any
+// of the damaged part is given out.
 func (k *Keeper) Open(i Item) io.ReadSeeker {
-	return &blobReader{blobs: k.blobs, place: i.place, size: i.Size}
+	return &blobReader{blobs: k.blobs, place: i.place, size: i.Size, sum: i.SHA256}
 }
 
 // Delete removes an item, and its content if no other item has the same. The error is

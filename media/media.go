@@ -116,10 +116,11 @@ type blobRow struct {
 	Parts       []part `cbor:"4,keyasint,omitempty"` // empty: oldVolume
 	Chunk       int64  `cbor:"5,keyasint,omitempty"` // bytes; 0: oldChunkBytes
 	Quarantined bool   `cbor:"6,keyasint,omitempty"`
+	Sealed      bool   `cbor:"7,keyasint,omitempty"` // chunks end with checksums
 }
 
 func (r blobRow) place() place {
-	p := place{id: r.Blob, parts: r.Parts, chunk: r.Chunk}
+	p := place{id: r.Blob, parts: r.Parts, chunk: r.Chunk, sealed: r.Sealed}
 	if p.chunk == 0 {
 		p.chunk = oldChunkBytes
 	}
@@ -178,6 +179,7 @@ func New(c Config) (*Keeper, error) {
 		return nil, errors.Join(err, v.close())
 	}
 	c.DB.AddCheck("media", k.check)
+	c.DB.AddFileCheck("media", k.checkFiles)
 	return k, nil
 }
 
@@ -282,6 +284,8 @@ type stored struct {
 	place place
 	size  int64
 	sum   [sha256.Size]byte
+	// instead of which content that is damaged; the zero place for none.
+	instead place
 }
 
 // begin takes a number for a content. The error is M_LIMIT_EXCEEDED if too many are being
@@ -317,6 +321,9 @@ func (k *Keeper) keep(ctx context.Context, uploader matrix.UserID, body io.Reade
 		k.Log.Error("the disk is full", "error", err)
 		err = k.full(ctx)
 	}
+	if err == nil {
+		s.instead, err = k.spoiled(ctx, s.sum)
+	}
 	if err != nil {
 		return stored{}, k.settle(s, 0, err)
 	}
@@ -330,15 +337,16 @@ func (k *Keeper) hold(tx *kv.WriteTx, s stored) (blobRow, error) {
 	if row.Quarantined {
 		return row, matrix.Forbidden("this content has been put into quarantine here")
 	}
-	if !known {
-		row = blobRow{Blob: s.place.id, Size: s.size, Parts: s.place.parts, Chunk: s.place.chunk}
+	if !known || s.instead.id != 0 && row.Blob == s.instead.id {
+		row = blobRow{Blob: s.place.id, Size: s.size, Refs: row.Refs, Parts: s.place.parts, Chunk: s.place.chunk, Sealed: s.place.sealed}
 	}
 	row.Refs++
 	k.refs.Put(tx, s.sum, row)
 	return row, nil
 }
 
-// settle ends what keep began: the content is removed if it failed or was there already.
+// settle ends what keep began: the content is removed if it failed or was there already,
+// and the damaged one that it replaces.
 // It does so even if the request is over.
 func (k *Keeper) settle(s stored, used blobID, err error) error {
 	if err != nil {
@@ -346,6 +354,10 @@ func (k *Keeper) settle(s stored, used blobID, err error) error {
 	} else if used != s.place.id {
 		if err := k.discard(s.place); err != nil {
 			k.Log.Warn("a second copy of a content was not removed, check --repair will", "error", err)
+		}
+	} else if s.instead.id != 0 {
+		if err := k.discard(s.instead); err != nil {
+			k.Log.Warn("a damaged content was replaced and not removed, check --repair will", "error", err)
 		}
 	}
 	k.mu.Lock()

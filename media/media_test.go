@@ -90,7 +90,7 @@ func noise(n int) []byte {
 
 func TestWhatGoesInComesOut(t *testing.T) {
 	f := openAt(t, t.TempDir(), 8<<20)
-	for _, n := range []int{0, 1, chunkBytes - 1, chunkBytes, chunkBytes + 1, firstBytes, firstBytes + 1, batchBytes, batchBytes*2 + 7} {
+	for _, n := range []int{0, 1, chunkBytes - 1, chunkBytes, chunkBytes + 1, firstChunks * chunkBytes, firstChunks*chunkBytes + 1, batchChunks * chunkBytes, batchChunks*chunkBytes*2 + 7} {
 		content := noise(n)
 		id := f.upload(content, "text/plain", "noise.txt").ID
 		item, err := f.item(id)
@@ -185,7 +185,7 @@ func TestRefusedUploadsLeaveNothing(t *testing.T) {
 			}
 		})
 	}
-	if _, err := f.k.Upload(t.Context(), alice, "", "", broken{bytes.NewReader(noise(batchBytes - 9))}); !errors.Is(err, io.ErrUnexpectedEOF) {
+	if _, err := f.k.Upload(t.Context(), alice, "", "", broken{bytes.NewReader(noise(batchChunks*chunkBytes - 9))}); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("a broken connection: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())

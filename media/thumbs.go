@@ -108,8 +108,11 @@ func (k *Keeper) Thumbnail(ctx context.Context, i Item, want thumb.Size) (Pictur
 	}
 	timed, cancel := context.WithTimeout(ctx, thumbTime)
 	defer cancel()
-	small, kind, err := thumb.Make(&timedReader{timed, k.Open(i)}, thumb.Standard(want))
+	source := &timedReader{ctx: timed, ReadSeeker: k.Open(i)}
+	small, kind, err := thumb.Make(source, thumb.Standard(want))
 	switch {
+	case isDamage(source.err):
+		return Picture{}, source.err
 	case err == nil:
 		sum := sha256.Sum256(small)
 		if err := k.keepThumb(ctx, key, kind, small, sum); err != nil {
@@ -134,6 +137,7 @@ func (k *Keeper) Thumbnail(ctx context.Context, i Item, want thumb.Size) (Pictur
 type timedReader struct {
 	ctx context.Context
 	io.ReadSeeker
+	err error // of the content, whatever whoever decodes makes of it
 }
 
 // Read reads on.
@@ -141,7 +145,11 @@ func (r *timedReader) Read(p []byte) (int, error) {
 	if err := r.ctx.Err(); err != nil {
 		return 0, err
 	}
-	return r.ReadSeeker.Read(p)
+	n, err := r.ReadSeeker.Read(p)
+	if err != nil {
+		r.err = err
+	}
+	return n, err
 }
 
 func (k *Keeper) keptThumb(ctx context.Context, key thumbKey) (p Picture, ok bool, err error) {
@@ -154,10 +162,15 @@ func (k *Keeper) keptThumb(ctx context.Context, key thumbKey) (p Picture, ok boo
 		var blob blobRow
 		p.Type, p.SHA256 = row.Type, [sha256.Size]byte(row.SHA256)
 		if blob, ok = k.refs.Get(tx, p.SHA256); ok {
-			p.Content = &blobReader{blobs: k.blobs, place: blob.place(), size: blob.Size}
+			p.Content = &blobReader{blobs: k.blobs, place: blob.place(), size: blob.Size, sum: p.SHA256}
 		}
 		return nil
 	})
+	if err == nil && ok {
+		if content := p.Content.(*blobReader); isDamage(k.blobs.prove(ctx, content.place, content.size, content.sum)) {
+			return Picture{}, false, nil // it is made again
+		}
+	}
 	if err != nil || !ok || now.Sub(time.UnixMilli(row.Used)) < usedEvery {
 		return p, ok, err
 	}
@@ -187,7 +200,8 @@ func (k *Keeper) keepThumb(ctx context.Context, key thumbKey, kind string, small
 		for range k.thumbs.Scan(tx, kv.Prefix(key.Source)) {
 			variants++
 		}
-		if variants >= maxVariants || !k.refs.Has(tx, key.Source) || k.thumbs.Has(tx, key) {
+		there := k.thumbs.Has(tx, key)
+		if variants >= maxVariants && !there || !k.refs.Has(tx, key.Source) || there && s.instead.id == 0 {
 			return nil
 		}
 		blob, err := k.hold(tx, s)
@@ -195,6 +209,11 @@ func (k *Keeper) keepThumb(ctx context.Context, key thumbKey, kind string, small
 			return err
 		}
 		used = blob.Blob
+		if there { // its damaged content was replaced, and is used no more often
+			blob.Refs--
+			k.refs.Put(tx, s.sum, blob)
+			return nil
+		}
 		k.use(tx, thumbnailsUse, s.size, 1)
 		k.thumbs.Put(tx, key, thumbRow{kind, sum[:], s.size, k.Now().UnixMilli()})
 		return nil

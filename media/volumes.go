@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -61,7 +62,10 @@ type volume struct {
 	users int
 	used  uint64 // volumes.tick at its last use
 	full  bool   // as far as is known
-	seen  int64  // bytes that were read through the mapping since they were given back
+	// damaged says that a page makes no sense, stuck that bbolt's locks stay taken after it:
+	// nothing is written, and such a file is never closed.
+	damaged, stuck bool
+	seen           int64 // bytes that were read through the mapping since they were given back
 }
 
 // volumes is the folder of all files. They are opened when they are needed, a few at once.
@@ -69,6 +73,7 @@ type volumes struct {
 	folder  string
 	limit   int64 // bytes of a file
 	maxOpen int
+	refused func(error) // told when the disk takes no writes; may be nil
 
 	mu     sync.Mutex
 	idle   *sync.Cond // somebody let go of a file
@@ -104,15 +109,41 @@ func (v *volumes) path(n uint32) string { return filepath.Join(v.folder, volumeN
 
 // openBolt maps a file at the size that it may have, from the start: mapping it anew would
 // wait for every reader, and a backup reads for long. Mapping takes addresses, no memory.
-func openBolt(path string, limit int64) (*bbolt.DB, error) {
-	b, err := bbolt.Open(path, 0o600, &bbolt.Options{
-		Timeout: lockTimeout, PageSize: volumePage, FreelistType: bbolt.FreelistMapType, InitialMmapSize: int(limit),
-	})
+func openBolt(path string, limit int64) (b *bbolt.DB, err error) {
+	if err := inspect(path); err != nil {
+		return nil, err
+	}
+	open := func(readOnly bool) error {
+		return kv.Guard(nil, path, func() error {
+			b, err = bbolt.Open(path, 0o600, &bbolt.Options{
+				Timeout: lockTimeout, PageSize: volumePage, FreelistType: bbolt.FreelistMapType, InitialMmapSize: int(limit),
+				ReadOnly: readOnly,
+			})
+			return err
+		})
+	}
+	if err = open(false); errors.Is(err, syscall.EROFS) { // what is there can still be read
+		err = open(true)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
 	b.AllocSize = volumeGrowth
 	return b, nil
+}
+
+// inspect looks whether a file may be mapped.
+func inspect(path string) (err error) {
+	f, err := os.Open(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil // it is about to be made
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	_, err = kv.Inspect(f, path)
+	return err
 }
 
 // createVolume makes a file under another name first: bbolt's first initialisation is not
@@ -188,7 +219,7 @@ func (v *volumes) acquireLocked(n uint32) (*volume, error) {
 func (v *volumes) closeOne() error {
 	var oldest *volume
 	for _, f := range v.all {
-		if f.bolt != nil && f.users == 0 && (oldest == nil || f.used < oldest.used) {
+		if f.bolt != nil && f.users == 0 && !f.stuck && (oldest == nil || f.used < oldest.used) {
 			oldest = f
 		}
 	}
@@ -203,6 +234,9 @@ func (v *volumes) shut(f *volume) error {
 	b := f.bolt
 	f.bolt = nil
 	v.open--
+	if f.stuck {
+		return nil // bbolt's Close could wait for ever
+	}
 	return b.Close()
 }
 
@@ -220,7 +254,50 @@ func (v *volumes) with(n uint32, fn func(f *volume) error) error {
 		return err
 	}
 	defer v.release(f)
-	return fn(f)
+	return v.guard(f, func() error { return fn(f) })
+}
+
+// guard runs fn, which uses the file: damage is an error.
+func (v *volumes) guard(f *volume, fn func() error) error {
+	return kv.Guard(f.bolt, v.path(f.n), fn)
+}
+
+// noteFailed looks at the error of who has written into the file. After a page that makes
+// no sense it is only read; and after a sync that failed nobody knows what it holds, so it
+// is taken for full until it is opened again by the next start.
+func (v *volumes) noteFailed(f *volume, err error) error {
+	damaged := isDamage(err)
+	if !damaged && !kv.CannotWrite(err) {
+		return err
+	}
+	v.mu.Lock()
+	f.damaged = true
+	if damaged && !f.stuck {
+		f.stuck = true
+		v.maxOpen++ // it is not closed any more, and must not keep others from being opened
+	}
+	v.mu.Unlock()
+	if !damaged && v.refused != nil {
+		v.refused(err)
+	}
+	return err
+}
+
+func (v *volumes) isClosed() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.closed
+}
+
+func (v *volumes) isDamaged(f *volume) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return f.damaged
+}
+
+func isDamage(err error) bool {
+	_, is := errors.AsType[*kv.DamagedError](err)
+	return is
 }
 
 // numbers are all files', in order.
@@ -251,9 +328,15 @@ func (v *volumes) writable() (*volume, error) {
 	}
 	slices.SortStableFunc(all, func(a, b uint32) int { return cmp.Compare(notNewest(a, newest), notNewest(b, newest)) })
 	for _, n := range all {
-		if n != oldVolume && !v.all[n].full {
-			return v.acquireLocked(n)
+		if n == oldVolume || v.all[n].full || v.all[n].damaged {
+			continue
 		}
+		f, err := v.acquireLocked(n)
+		if isDamage(err) { // the others still take something
+			v.all[n].damaged = true
+			continue
+		}
+		return f, err
 	}
 	if v.closed {
 		return nil, kv.ErrClosed
@@ -284,7 +367,7 @@ func (v *volumes) drop(n uint32) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	f := v.all[n]
-	if f == nil || f.users > 0 {
+	if f == nil || f.users > 0 || f.damaged {
 		return nil
 	}
 	if all := v.numbersLocked(); n == all[len(all)-1] && n != oldVolume {
@@ -299,10 +382,12 @@ func (v *volumes) drop(n uint32) error {
 		return nil
 	}
 	empty := false
-	err = f.bolt.View(func(tx *bbolt.Tx) error {
-		key, _ := tx.Bucket(chunkBucket).Cursor().First()
-		empty = key == nil
-		return nil
+	err = v.guard(f, func() error {
+		return f.bolt.View(func(tx *bbolt.Tx) error {
+			key, _ := tx.Bucket(chunkBucket).Cursor().First()
+			empty = key == nil
+			return nil
+		})
 	})
 	if err != nil || !empty {
 		return err

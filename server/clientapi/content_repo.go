@@ -198,8 +198,7 @@ func (a *API) download(c *web.Call, in mediaIn, find finder) error {
 	if err != nil {
 		return err
 	}
-	a.serveMedia(c, in, item, item.Name)
-	return nil
+	return a.serveMedia(c, in, item, item.Name)
 }
 
 type getContentOverrideNameIn struct {
@@ -225,8 +224,7 @@ func (a *API) downloadAs(c *web.Call, in getContentOverrideNameIn, find finder) 
 	if err != nil {
 		return err
 	}
-	a.serveMedia(c, in.mediaIn, item, in.Name)
-	return nil
+	return a.serveMedia(c, in.mediaIn, item, in.Name)
 }
 
 // redirect sends whoever follows redirects to where the content lies besides, if the owner
@@ -243,13 +241,20 @@ func (a *API) redirect(c *web.Call, in mediaIn, item media.Item, rest string) bo
 }
 
 // serveMedia answers with an item's content, or the parts of it that are asked for.
-func (a *API) serveMedia(c *web.Call, in mediaIn, item media.Item, name string) {
-	if !a.redirect(c, in, item, "") {
-		serve(c, item, media.Headers(item.Type, name), item.SHA256, a.Media.Open(item))
+func (a *API) serveMedia(c *web.Call, in mediaIn, item media.Item, name string) error {
+	if a.redirect(c, in, item, "") {
+		return nil
 	}
+	return serve(c, item, media.Headers(item.Type, name), item.SHA256, a.Media.Open(item))
 }
 
-func serve(c *web.Call, item media.Item, headers map[string]string, sum [32]byte, content io.ReadSeeker) {
+// serve answers with a content. Its first part is read before anything is said, so that a
+// content that is damaged there is refused; where damage comes later, the answer breaks off.
+func serve(c *web.Call, item media.Item, headers map[string]string, sum [32]byte, content io.ReadSeeker) error {
+	checked := &checkedContent{ReadSeeker: content}
+	if err := checked.begin(); err != nil {
+		return err
+	}
 	rc := http.NewResponseController(c.W)
 	defer func() { _ = rc.SetWriteDeadline(time.Time{}) }()
 	h := c.W.Header()
@@ -258,7 +263,36 @@ func serve(c *web.Call, item media.Item, headers map[string]string, sum [32]byte
 	}
 	h.Set("Cache-Control", mediaCache)
 	h.Set("ETag", `"`+hex.EncodeToString(sum[:])+`"`)
-	http.ServeContent(patientWriter{c.W, rc}, c.R, "", item.Created, content)
+	http.ServeContent(patientWriter{c.W, rc}, c.R, "", item.Created, checked)
+	return checked.err
+}
+
+// checkedContent remembers why reading ended early, which http.ServeContent does not tell.
+type checkedContent struct {
+	io.ReadSeeker
+	err error
+}
+
+// Read reads on.
+func (c *checkedContent) Read(p []byte) (int, error) {
+	n, err := c.ReadSeeker.Read(p)
+	if err != nil && err != io.EOF {
+		c.err = err
+	}
+	return n, err
+}
+
+// begin reads the first part and goes back to the beginning.
+func (c *checkedContent) begin() error {
+	switch _, err := c.Read(make([]byte, 1)); err {
+	case nil, io.EOF:
+	case io.ErrUnexpectedEOF: // deleted meanwhile
+		return matrix.NotFound("there is no such media here")
+	default:
+		return err
+	}
+	_, err := c.Seek(0, io.SeekStart)
+	return err
 }
 
 type getContentThumbnailIn struct {
@@ -303,8 +337,7 @@ func (a *API) thumbnail(c *web.Call, in getContentThumbnailIn, find finder) erro
 		return err
 	}
 	headers := media.Headers(picture.Type, "thumbnail."+strings.TrimPrefix(picture.Type, "image/"))
-	serve(c, item, headers, picture.SHA256, picture.Content)
-	return nil
+	return serve(c, item, headers, picture.SHA256, picture.Content)
 }
 
 type getUrlPreviewIn struct {
