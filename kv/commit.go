@@ -281,7 +281,7 @@ func (b *batchRun) rollback() error {
 	}
 	if err != nil {
 		b.db.stuck.Store(true)
-		b.db.refuse(err)
+		b.db.Refuse(err)
 	}
 	return err
 }

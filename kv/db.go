@@ -48,6 +48,9 @@ type Options struct {
 	FlushEvery time.Duration    // 0: DefaultFlushEvery
 	Migrations []Migration      // in order of their versions
 	ReadOnly   bool             // open for reading, beside other readers
+	// Probe has Open commit a row to see whether the disk takes it. If not, the DB is only
+	// read: see Unwritable.
+	Probe bool
 }
 
 // DB is one file of rows. Its methods may be called from any goroutine.
@@ -66,6 +69,7 @@ type DB struct {
 	lost       atomic.Pointer[error] // why nothing can be read any more either
 	stuck      atomic.Bool           // bbolt's writer lock is held by nobody
 	file       *os.File              // that bbolt has opened
+	meta       *Table[string, uint64]
 
 	mu         sync.Mutex // guards what follows
 	queue      []*work
@@ -92,7 +96,8 @@ type Stats struct {
 }
 
 // Open opens the file, creates it if it is not there, and brings it to today's
-// version. The errors are ErrInUse, a NewerError when the file is from a later
+// version. If the disk can be read and takes no writes, the DB is only read: see
+// Unwritable. The errors are ErrInUse, a NewerError when the file is from a later
 // release, and what bbolt or the operating system say of a broken or unreadable file.
 func Open(o Options) (*DB, error) {
 	if o.Log == nil {
@@ -114,7 +119,12 @@ func Open(o Options) (*DB, error) {
 		return nil, err
 	}
 	var file *os.File
+	var frozen error // why the disk takes no writes
 	b, err := openBolt(o.Path, o.ReadOnly, &file)
+	if errors.Is(err, syscall.EROFS) {
+		frozen = err
+		b, err = openBolt(o.Path, true, &file)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -124,8 +134,16 @@ func Open(o Options) (*DB, error) {
 		tables: map[byte]tableCheck{},
 		wake:   make(chan struct{}, 1),
 	}
-	if err := db.migrate(o.Migrations, o.ReadOnly); err != nil {
+	if frozen != nil {
+		db.Refuse(frozen)
+	}
+	if err := db.migrate(o.Migrations, o.ReadOnly || frozen != nil); err != nil {
 		return nil, errors.Join(err, b.Close())
+	}
+	if o.Probe {
+		if err := db.probe(); err != nil {
+			return nil, errors.Join(err, db.Close())
+		}
 	}
 	return db, nil
 }

@@ -97,7 +97,7 @@ func (db *DB) begin(write bool) (tx *bbolt.Tx, err error) {
 	})
 	if isDamage(err) {
 		db.lost.Store(&err)
-		db.refuse(err)
+		db.Refuse(err)
 	}
 	if errors.Is(err, bolterrors.ErrDatabaseNotOpen) {
 		return nil, ErrClosed

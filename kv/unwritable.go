@@ -56,8 +56,8 @@ func (db *DB) Unwritable() error {
 // Refused is closed once no more writes are taken.
 func (db *DB) Refused() <-chan struct{} { return db.refused }
 
-// refuse takes no more writes from now on.
-func (db *DB) refuse(cause error) {
+// Refuse takes no more writes from now on: the cause is damage, or the disk takes none.
+func (db *DB) Refuse(cause error) {
 	var err error = &UnwritableError{File: db.path, Err: cause}
 	if db.unwritable.CompareAndSwap(nil, &err) {
 		db.log.Error("the database takes no more writes", "error", err)
@@ -71,7 +71,7 @@ func (db *DB) refuse(cause error) {
 // of the commit were free ones, and the next commit writes them again.
 func (db *DB) noteFailed(err error) {
 	if CannotWrite(err) {
-		db.refuse(err)
+		db.Refuse(err)
 	}
 }
 

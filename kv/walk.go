@@ -1,6 +1,7 @@
 package kv
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -24,6 +25,14 @@ type walker struct {
 	all  []element // of a leaf
 
 	onLeaf bool // the page read last was a leaf
+
+	lost []lostRange // rows that damaged pages held
+}
+
+// lostRange is lo ≤ key < hi of a bucket; nil bounds nothing.
+type lostRange struct {
+	bucket string
+	lo, hi []byte
 }
 
 func (w *walker) mark(id uint64) (again bool) {
@@ -207,6 +216,7 @@ func within(all []element, lo, hi []byte) error {
 
 // lostRows says which rows are lost with a page.
 func (w *walker) lostRows(bucket string, d *DamagedError, lo, hi []byte) *DamagedError {
+	w.lost = append(w.lost, lostRange{bucket, bytes.Clone(lo), bytes.Clone(hi)})
 	if !w.rows || bucket == "" {
 		return d
 	}

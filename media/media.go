@@ -162,6 +162,7 @@ func New(c Config) (*Keeper, error) {
 	if err != nil {
 		return nil, err
 	}
+	v.refused = c.DB.Refuse
 	k := &Keeper{
 		Config:    c,
 		items:     kv.NewTable[itemKey, itemRow](c.DB, kv.MediaItems),
