@@ -13,7 +13,7 @@ SERVER  = bin/porchlight
 GOTEST  = go test -race -timeout 15m
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-all devices e2e bench cross large check fuzz clean packages browser FORCE
+.PHONY: help run build test test-all test-damage devices e2e bench cross large check fuzz clean packages browser FORCE
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-9s %s\n", $$1, $$2 }'
@@ -35,6 +35,9 @@ test-all: test devices cross large e2e ## test, then the long ones: a virtual ma
 devices: ## the board in a virtual machine with Debian's kernel: camera, sound cards, pins, a bad network (ARGS=-run=… chooses)
 	.ci/packages build guest
 	.ci/devices $(ARGS)
+
+test-damage: ## 500 damages to the files of a server, each followed by a start, a check and salvage (ARGS=-damages=50 tries fewer)
+	go test -tags damage -count=1 -timeout 3h -run '^TestDamages$$' -v ./server $(ARGS)
 
 e2e: packages browser ## matrix-js-sdk and our own page in Chromium, matrix-nio, a bot and a bridge of matrix-bot-sdk, kill -9: against the real binary
 	go test -tags e2e -count=1 -timeout 30m ./server/e2e

@@ -92,9 +92,11 @@ func (s *Server) panel() (*panel.Panel, error) {
 		Address:   s.URL,
 		Secure:    s.SecureURLs,
 		Trust:     s.network.page != nil,
+		About:     s.storageAbout,
 	}
 	if s.board != nil {
-		c.BoardUser, c.About = s.BoardUser(), s.BoardAbout
+		c.BoardUser = s.BoardUser()
+		c.About = func() []string { return append(s.storageAbout(), s.BoardAbout()...) }
 		c.Ring = s.Ring
 		c.Calls = func() any { return append([]agent.CallStatus{}, s.BoardStatus()...) } // [], never null
 	}

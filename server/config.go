@@ -83,6 +83,13 @@ type Config struct {
 	dataOnly bool
 	// existing opens only a server that has been founded.
 	existing bool
+
+	// RestartOnFault has Run return ErrStorage when the disk refuses or may have lost a write,
+	// so that the caller starts the process once more. Otherwise what can be read is served on.
+	RestartOnFault bool
+	// AfterFault says that the process was started for that a short time ago: the disk is tried
+	// at once, and if it takes no writes, the server only reads.
+	AfterFault bool
 }
 
 // Limits bounds what others take of the machine, so that nothing they send brings a board with

@@ -225,16 +225,30 @@ func (s *Server) listenControl(ctx context.Context) (err error) {
 		path = full
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err // left by a house that was killed; the database's lock says it is not running
+		return s.withoutControl(err) // left by a house that was killed; the database's lock says it is not running
 	}
 	old := syscall.Umask(0o077)
 	defer syscall.Umask(old)
 	s.control, err = new(net.ListenConfig).Listen(ctx, "unix", path)
-	return err
+	return s.withoutControl(err)
+}
+
+// withoutControl lets a server whose disk takes no writes run without the socket for commands.
+func (s *Server) withoutControl(err error) error {
+	if err == nil || s.DB.Unwritable() == nil {
+		return err
+	}
+	s.control = nil
+	s.Config.Log.Warn("commands cannot reach this server: there is no room for its socket", "error", err)
+	return nil
 }
 
 // runControl answers orders on the socket until ctx ends.
 func (s *Server) runControl(ctx context.Context) error {
+	if s.control == nil { // see withoutControl
+		<-ctx.Done()
+		return nil
+	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /order", s.serveOrder)
 	mux.HandleFunc("POST /backup", s.serveBackup)

@@ -67,13 +67,13 @@ func (s *Server) Run(ctx context.Context) error {
 	var first sync.WaitGroup
 	for _, r := range s.runners {
 		if !r.first {
-			start(r.name, func() error { return r.run(ctx) })
+			start(r.name, func() error { return s.outlive(ctx, r, r.run(ctx)) })
 			continue
 		}
 		first.Add(1)
 		start(r.name, func() error {
 			defer first.Done()
-			return r.run(told)
+			return s.outlive(told, r, r.run(told))
 		})
 	}
 	var doors sync.WaitGroup

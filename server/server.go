@@ -66,6 +66,7 @@ type Server struct {
 	secure        []net.Listener // HTTPS
 	control       net.Listener   // a Unix socket in the data folder
 	connections   *web.Connections
+	readOnly      bool // from the start on: the disk takes no writes
 	runners       []runner
 }
 
@@ -97,23 +98,23 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	if err := unfinishedRestore(c.Data); err != nil {
 		return nil, err
 	}
-	db, err := kv.Open(kv.Options{Path: c.dbFile(), Log: c.Log, Now: c.Now})
+	db, err := kv.Open(kv.Options{Path: c.dbFile(), Log: c.Log, Now: c.Now, Probe: c.AfterFault})
 	if err != nil {
-		return nil, err
+		return nil, storageFault(err)
 	}
-	s.DB = db
+	s.DB, s.readOnly = db, db.Unwritable() != nil
 	if err := removeLeftovers(c.Data); err != nil {
 		c.Log.Warn("what a killed command left in the data folder cannot be removed", "error", err)
 	}
 	if err := s.keepers(ctx); err != nil {
-		return nil, errors.Join(err, db.Close())
+		return nil, storageFault(errors.Join(err, db.Close()))
 	}
 	for _, step := range []func() error{
 		func() error { return s.openBoard(ctx) }, func() error { return s.readServices(ctx) },
 		func() error { return s.openNetwork(ctx) }, func() error { return s.doors(ctx) },
 	} {
 		if err := step(); err != nil {
-			return nil, errors.Join(err, s.Close())
+			return nil, storageFault(errors.Join(err, s.Close()))
 		}
 	}
 	return s, nil
@@ -191,6 +192,7 @@ func (s *Server) keepers(ctx context.Context) (err error) {
 		return err
 	}
 	s.runs("database", s.DB.Run)
+	s.runs("storage", s.watchStorage)
 	s.runs("appservice", s.Services.Run)
 	s.runs("control", s.runControl)
 	s.runs("accounts", s.Accounts.Run)

@@ -40,6 +40,7 @@ type cli struct {
 	Restore      restoreCmd    `cmd:"" help:"Fill an empty data folder from a backup."`
 	Check        checkCmd      `cmd:"" help:"Read everything and say what is wrong with it."`
 	Compact      compactCmd    `cmd:"" help:"Give back the space of deleted rows. The server must not be running."`
+	Salvage      salvageCmd    `cmd:"" help:"Copy what can be read of a damaged server into a new folder, and list what was lost."`
 	PrintVersion versionCmd    `cmd:"" name:"version" help:"Print the version."`
 }
 

@@ -13,6 +13,9 @@ import (
 // what can be done about the usual mistakes.
 func sentence(err error) string {
 	text := withoutCodes(err)
+	if _, damaged := errors.AsType[*kv.DamagedError](err); damaged {
+		return text + ". \"porchlight salvage\" copies what can still be read into a new folder"
+	}
 	switch {
 	case errors.Is(err, kv.ErrInUse):
 		return text + ". Porchlight is already running on this folder"

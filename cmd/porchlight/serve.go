@@ -106,13 +106,25 @@ func (s *serveCmd) config() (server.Config, error) {
 	}, nil
 }
 
-// Run runs the house until it is told to stop.
+// Run runs the house until it is told to stop. When the disk has refused a write, the process
+// starts itself once more.
 func (s *serveCmd) Run(ctx context.Context) (err error) {
 	c, err := s.config()
 	if err != nil {
 		return err
 	}
 	slog.SetDefault(c.Log)
+	c.AfterFault = faultedLately(os.Getenv(faultVariable), time.Now())
+	c.RestartOnFault = !c.AfterFault
+	err = serve(ctx, c)
+	if c.RestartOnFault && errors.Is(err, server.ErrStorage) && ctx.Err() == nil {
+		c.Log.Error("the server starts itself once more, to see what has reached the disk", "error", err)
+		return restart(time.Now())
+	}
+	return err
+}
+
+func serve(ctx context.Context, c server.Config) (err error) {
 	house, err := server.New(ctx, c)
 	if err != nil {
 		return err

@@ -282,9 +282,12 @@ func (k *Keeper) event(r kv.Reader, key eventKey, row eventRow) *Event {
 }
 
 func (k *Keeper) check(r kv.Reader, report func(string, ...any)) {
-	hasEvents := map[matrix.RoomID]bool{}
+	hasEvents, versions := map[matrix.RoomID]bool{}, k.versions(r)
 	for key, row := range k.events.Scan(r, kv.All()) {
 		hasEvents[key.Room] = true
+		if v, known := versions[key.Room]; known {
+			k.checkHash(v, key, row, report)
+		}
 		place, ok := k.eventIDs.Get(r, row.ID)
 		if !ok || place.Room != key.Room || place.Position != key.Position {
 			report("event %s of %s at %d is not in the id index", row.ID, key.Room, key.Position)

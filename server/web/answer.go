@@ -201,11 +201,20 @@ func (x *exchange) refusal(err error) *matrix.Error {
 		panic(http.ErrAbortHandler)
 	case errors.Is(err, context.Canceled) && x.call.Ctx.Err() != nil:
 		return matrix.Unknown(http.StatusServiceUnavailable, "The request was cancelled.")
+	case isUnwritable(err):
+		return matrix.Unknown(http.StatusServiceUnavailable,
+			"This server cannot store anything at the moment. What is there can still be read; the owner has to look at its disk.")
 	case errors.Is(err, kv.ErrClosed):
 		return matrix.Unknown(http.StatusServiceUnavailable, "The server is stopping.")
 	default:
 		return x.internal(err)
 	}
+}
+
+// isUnwritable: the database is only read, see kv.UnwritableError.
+func isUnwritable(err error) bool {
+	_, is := errors.AsType[*kv.UnwritableError](err)
+	return is
 }
 
 // internal logs an error that is nobody's business and makes up what the client sees.

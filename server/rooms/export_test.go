@@ -1,0 +1,29 @@
+package rooms
+
+import (
+	"bytes"
+
+	"porchlight/kv"
+	"porchlight/server/matrix"
+)
+
+// Change puts other bytes into a stored event, as damage would.
+func (k *Keeper) Change(tx *kv.WriteTx, id matrix.EventID, from, to string) {
+	place, _ := k.eventIDs.Get(tx, id)
+	row, _ := k.events.Get(tx, eventKey(place))
+	row.PDU = bytes.Replace(row.PDU, []byte(from), []byte(to), 1)
+	k.events.Put(tx, eventKey(place), row)
+}
+
+// Lose deletes rows of the indexes of an event, as a lost page would.
+func (k *Keeper) Lose(tx *kv.WriteTx, id matrix.EventID, room matrix.RoomID, kind, key string) {
+	k.eventIDs.Delete(tx, id)
+	k.state.Delete(tx, stateKey{room, kind, key})
+	k.memberships.Delete(tx, membershipKey{matrix.UserID(key), room})
+}
+
+// LoseEvent deletes an event and leaves what leads to it.
+func (k *Keeper) LoseEvent(tx *kv.WriteTx, id matrix.EventID) {
+	place, _ := k.eventIDs.Get(tx, id)
+	k.events.Delete(tx, eventKey(place))
+}
