@@ -16,7 +16,7 @@ GOTEST  = go test -race -timeout 15m
 .PHONY: help run build test test-all test-damage devices e2e bench cross large check fuzz clean packages browser FORCE
 
 help: ## this list
-	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-9s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-11s %s\n", $$1, $$2 }'
 
 run: build ## build and start the server: http://localhost:8008, all it keeps in ./data (DATA=, LISTEN=, ARGS= change that)
 	$(SERVER) serve --data $(DATA) --listen $(LISTEN) $(ARGS)
@@ -30,7 +30,7 @@ $(SERVER): FORCE
 test: packages ## every quick test, with the race detector (under 15 minutes on two cores)
 	$(GOTEST) ./...
 
-test-all: test devices cross large e2e ## test, then the long ones: a virtual machine, cross-built binaries under qemu, browsers, other people's clients
+test-all: test test-damage devices cross large e2e ## test, then the long ones: a virtual machine, cross-built binaries under qemu, browsers, other people's clients
 
 devices: ## the board in a virtual machine with Debian's kernel: camera, sound cards, pins, a bad network (ARGS=-run=… chooses)
 	.ci/packages build guest
@@ -47,6 +47,10 @@ bench: packages browser ## the benchmarks, last the table of what the house reac
 	go test -run '^$$' -bench '$(BENCH)' -benchmem -timeout 30m $$(go list ./... | grep -v /server/bench)
 	go test -tags e2e -run '^$$' -bench '$(BENCH)' -benchtime 1x -timeout 30m ./server/e2e
 	go test -run '^$$' -bench '$(BENCH)' -timeout 30m ./server/bench
+
+test-damage: packages ## kills, power cuts at recorded moments, damaged files: a short sample (ARGS="-crash-rounds 300 -crash-points 1000" makes it long)
+	.ci/packages damage
+	go test -tags damage -count=1 -timeout 120m -v -run '^Test(Kills|PowerCuts|Damage)' ./server -args $(ARGS)
 
 cross: ## static binaries for linux/arm64, armv7, armv6 and amd64 in bin/, each started once under qemu
 	.ci/packages cross

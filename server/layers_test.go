@@ -149,7 +149,7 @@ type listed struct {
 func listPackages(t *testing.T) map[string]listed {
 	t.Helper()
 	// With the tags of all tests, and from the module's root whatever this package's folder is.
-	cmd := exec.Command("go", "list", "-tags", "e2e,guest", "-json=ImportPath,Imports,TestImports,XTestImports", module+"/...")
+	cmd := exec.Command("go", "list", "-tags", "e2e,guest,damage", "-json=ImportPath,Imports,TestImports,XTestImports", module+"/...")
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
