@@ -30,7 +30,8 @@ const firstVersion = 1
 // formats are the steps of this package's own: they come before those of Options.
 //
 // Format 2: values end with a checksum. Rows that were written before have none until they
-// are written again; both are read.
+// are written again; both are read. Positions of the change log may jump, where the database
+// came back from an older copy.
 var formats = []Migration{
 	{To: 2, Caption: "rows get checksums from now on", Run: func(*WriteTx) error { return nil }},
 }

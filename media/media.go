@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"mime"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -219,6 +220,12 @@ func moveOld(c Config) error {
 }
 
 func renameIfThere(from, to string) error {
+	if _, err := os.Lstat(to); err == nil {
+		if _, err := os.Lstat(from); err == nil {
+			return fmt.Errorf("%s and %s are both there, so a release that knows only the first has run since: "+
+				"move the one aside that has no media, or ask for help; neither is written over", from, to)
+		}
+	}
 	err := syscall.Rename(from, to)
 	if errors.Is(err, syscall.ENOENT) {
 		return nil

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
@@ -348,5 +349,32 @@ func TestABackupHoldsNobodyUp(t *testing.T) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestRenameWritesNothingOver: a file of the first releases that came back is not moved over
+// the one that is there.
+func TestRenameWritesNothingOver(t *testing.T) {
+	folder := t.TempDir()
+	from, to := filepath.Join(folder, "media.db"), filepath.Join(folder, "00000000.db")
+	for path, body := range map[string]string{from: "new", to: "old"} {
+		if err := os.WriteFile(path, []byte(body), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := renameIfThere(from, to); err == nil || !strings.Contains(err.Error(), from) {
+		t.Errorf("the error is %v", err)
+	}
+	if raw, err := os.ReadFile(to); err != nil || string(raw) != "old" {
+		t.Errorf("the file is %q, %v", raw, err)
+	}
+	if err := os.Remove(to); err != nil {
+		t.Fatal(err)
+	}
+	if err := renameIfThere(from, to); err != nil {
+		t.Error(err)
+	}
+	if err := renameIfThere(from, to); err != nil { // there is nothing to move
+		t.Error(err)
 	}
 }

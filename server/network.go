@@ -224,10 +224,13 @@ func (s *Server) authority(ctx context.Context) (a *discovery.Authority, err err
 	now := s.Config.Now()
 	var made bool
 	err = s.DB.Update(ctx, func(tx *kv.WriteTx) error {
-		stored := setup.Get(s.Setup, tx, authoritySetting)
-		if stored.Key != nil {
+		stored, found, err := setup.Stored(s.Setup, tx, authoritySetting)
+		if err != nil {
+			return err
+		}
+		if found {
 			if a, err = discovery.OpenAuthority(stored); err != nil {
-				return err
+				return setup.Unusable(authoritySetting, err)
 			}
 			if a.Serves(now, need) {
 				return nil
@@ -390,7 +393,14 @@ func (s *Server) openRelay(ctx context.Context) error {
 	}
 	var secret []byte
 	err := s.DB.Update(ctx, func(tx *kv.WriteTx) error {
-		if secret = setup.Get(s.Setup, tx, turnSecretSetting); len(secret) == turnSecretSize {
+		stored, found, err := setup.Stored(s.Setup, tx, turnSecretSetting)
+		if err != nil {
+			return err
+		}
+		if found && len(stored) != turnSecretSize {
+			return setup.Unusable(turnSecretSetting, fmt.Errorf("it has %d bytes, want %d", len(stored), turnSecretSize))
+		}
+		if secret = stored; found {
 			return nil
 		}
 		secret = make([]byte, turnSecretSize)

@@ -20,7 +20,7 @@ func NewSetting[T any](name string, fallback T) Setting[T] {
 	return Setting[T]{name: name, fallback: fallback}
 }
 
-// Get is the value of a setting, or its fallback if it was never set or what is
+// Get is the value of a setting that nobody misses (see Stored for others), or its fallback if it was never set or what is
 // stored does not fit its type (which only another release can have written).
 func Get[T any](k *Keeper, r kv.Reader, s Setting[T]) T {
 	v, err := read(k, r, s)
@@ -42,6 +42,24 @@ func read[T any](k *Keeper, r kv.Reader, s Setting[T]) (T, error) {
 		return s.fallback, fmt.Errorf("setting %s: %w", s.name, err)
 	}
 	return v, nil
+}
+
+// Stored is the value of a setting that must not be replaced when it cannot be read, such
+// as a key that others trust: false if there is none. The error names the row and says what
+// to do.
+func Stored[T any](k *Keeper, r kv.Reader, s Setting[T]) (v T, found bool, err error) {
+	if !k.settings.Has(r, s.name) {
+		return s.fallback, false, nil
+	}
+	if v, err = read(k, r, s); err != nil {
+		err = Unusable(s, err)
+	}
+	return v, true, err
+}
+
+// Unusable is the error for a stored value that cannot be used, and is not replaced.
+func Unusable[T any](s Setting[T], why error) error {
+	return fmt.Errorf("the stored setting %q cannot be used and is not replaced: restore a backup: %w", s.name, why)
 }
 
 // Set stores the value of a setting. The error says that the value cannot be
