@@ -476,3 +476,33 @@ func TestBadAnswers(t *testing.T) {
 		t.Error("a redirect was followed")
 	}
 }
+
+// TestServicesAreToldWhole: a service is told of what is attached to an event, too, whether or
+// not its own user could see that; and of nobody's membership.
+func TestServicesAreToldWhole(t *testing.T) {
+	s := servertest.New(t)
+	b := newBridge(t)
+	bridged(t, s, b)
+	alice := s.User("alice")
+	var made struct {
+		Room string `json:"room_id"`
+	}
+	alice.Must("POST", "v3/createRoom", `{"preset":"public_chat","topic":"before","initial_state":[{"type":"m.room.history_visibility","content":{"history_visibility":"joined"}}]}`, &made)
+	s.Set("room", made.Room)
+	as(t, s, ghost, "POST", "v3/rooms/"+made.Room+"/join", `{}`)
+	alice.Must("PUT", "v3/rooms/{room}/state/m.room.topic", `{"topic":"after"}`, nil)
+	var unsigned string
+	b.until(t, "the topic", func(all []told) bool {
+		for _, x := range all {
+			for _, e := range x.Events {
+				if e.Type == "m.room.topic" {
+					unsigned = string(e.Unsigned)
+				}
+			}
+		}
+		return strings.Contains(unsigned, "replaces_state")
+	})
+	if !strings.Contains(unsigned, `"prev_content":{`) || !strings.Contains(unsigned, "before") || strings.Contains(unsigned, "membership") {
+		t.Errorf("it is told %s", unsigned)
+	}
+}

@@ -286,7 +286,7 @@ func (w *worker) body(ctx context.Context, q queueRow) ([]byte, error) {
 		}
 	}
 	err := w.k.DB.View(ctx, func(tx *kv.ReadTx) error {
-		viewer := rooms.Viewer{User: w.service.Sender, Plain: true}
+		viewer := rooms.Viewer{User: w.service.Sender, Plain: true, Whole: true}
 		for _, pos := range q.Events {
 			for _, c := range w.k.Changes.Since(tx, changes.Position(pos-1)) {
 				if e, ok := w.k.Rooms.EventAt(tx, c.Room, changes.Position(pos)); ok {

@@ -18,7 +18,8 @@ type Context struct {
 }
 
 // Context finds what stands around an event: limit events in all, half of them on either
-// side, at most Config.MaxPage.
+// side, at most Config.MaxPage. The state is as much of it as the viewer may know: none for
+// who may see the event but was never in the room.
 func (k *Keeper) Context(r kv.Reader, v rooms.Viewer, room matrix.RoomID, id matrix.EventID, limit *int, f RoomEventFilter) (Context, error) {
 	e, err := k.visibleEvent(r, v, room, id)
 	if err != nil {
@@ -34,15 +35,16 @@ func (k *Keeper) Context(r kv.Reader, v rooms.Viewer, room matrix.RoomID, id mat
 	if len(after) > 0 {
 		last = after[len(after)-1].Position
 	}
+	sight := k.Rooms.Sight(r, v.User, room)
 	var state []*rooms.Event
-	for s := range k.Rooms.StateSetAt(r, room, last) {
+	for s := range sight.StateSetAt(last) {
 		if f.LazyLoadMembers && s.Type == "m.room.member" || !f.MatchEvent(s) {
 			continue
 		}
 		state = append(state, s)
 	}
 	if f.LazyLoadMembers {
-		state = append(state, k.sendersAt(r, room, around, last)...)
+		state = append(state, sendersAt(sight, around, last)...)
 	}
 	return Context{
 		Start: start, End: end,

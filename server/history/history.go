@@ -9,9 +9,9 @@
 // stays good for ever. A sync token is good in its place, since both count the same
 // positions.
 //
-// Invariants: no event leaves this package that rooms.Visible denies; the state that a
-// former member is shown is that of the end of the last stay; one request reads at most
-// Config.ScanLimit events of a timeline, however few of them match.
+// Invariants: who may see what is decided in package rooms alone, and no event or state
+// leaves this package that it denies; one request reads at most Config.ScanLimit events of a
+// timeline, however few of them match.
 package history
 
 import (
@@ -63,34 +63,14 @@ func notInRoom() error {
 	return matrix.Forbidden("You aren't a member of the room and weren't previously a member of the room.")
 }
 
-// Horizon is the position up to which a user sees a room: without end for members and for
-// a room that anybody may look into, else the event that ended the last stay. It is an
-// M_FORBIDDEN for everybody else, those invited included.
+// Horizon is the position up to which a user sees a room, as of rooms.Horizon. It is an
+// M_FORBIDDEN for who may not look into it.
 func (k *Keeper) Horizon(r kv.Reader, room matrix.RoomID, user matrix.UserID) (changes.Position, error) {
-	m, _ := k.Rooms.MembershipRow(r, room, user)
-	if m.State == "join" || k.Rooms.WorldReadable(r, room) {
-		return now, nil
+	end, ok := k.Rooms.Horizon(r, room, user)
+	if !ok {
+		return 0, notInRoom()
 	}
-	if end, ok := k.EndOfStay(r, room, m); ok && !m.Forgotten {
-		return end, nil
-	}
-	return 0, notInRoom()
-}
-
-// EndOfStay is the position of the event that ended a former member's last stay; false if
-// there never was a stay, or it lasts.
-func (k *Keeper) EndOfStay(r kv.Reader, room matrix.RoomID, m rooms.Membership) (changes.Position, bool) {
-	if !m.WasJoined || m.State == "join" {
-		return 0, false
-	}
-	for e, ok := k.Rooms.EventAt(r, room, m.Position); ok && e.Replaces != 0; {
-		before, found := k.Rooms.EventAt(r, room, e.Replaces)
-		if found && before.Membership() == "join" {
-			return e.Position, true
-		}
-		e, ok = before, found
-	}
-	return 0, false
+	return end, nil
 }
 
 // Event is one event, as the viewer may see it. What the viewer may not see and what does

@@ -48,7 +48,8 @@ func (k *Keeper) Messages(r kv.Reader, v rooms.Viewer, a PageArgs) (Page, error)
 		page.End = Token(next)
 	}
 	if a.Filter.LazyLoadMembers && len(found) > 0 {
-		page.State = k.clientEvents(r, v, k.sendersAt(r, a.Room, found, found[0].Position))
+		sight := k.Rooms.Sight(r, v.User, a.Room)
+		page.State = k.clientEvents(r, v, sendersAt(sight, found, found[0].Position))
 	}
 	return page, nil
 }
@@ -134,9 +135,9 @@ func (k *Keeper) page(r kv.Reader, user matrix.UserID, a PageArgs, from, to chan
 	return found, next, false
 }
 
-// sendersAt are the member events of those who sent the events, as of a position
-// (spec: client-server API, lazy-loading room members).
-func (k *Keeper) sendersAt(r kv.Reader, room matrix.RoomID, events []*rooms.Event, at changes.Position) []*rooms.Event {
+// sendersAt are the member events of those who sent the events, as of a position, as far as
+// the viewer may see them (spec: client-server API, lazy-loading room members).
+func sendersAt(sight *rooms.Sight, events []*rooms.Event, at changes.Position) []*rooms.Event {
 	var members []*rooms.Event
 	seen := map[matrix.UserID]bool{}
 	for _, e := range events {
@@ -144,9 +145,9 @@ func (k *Keeper) sendersAt(r kv.Reader, room matrix.RoomID, events []*rooms.Even
 			continue
 		}
 		seen[e.Sender] = true
-		m, ok := k.Rooms.StateAt(r, room, at, "m.room.member", string(e.Sender))
+		m, ok := sight.StateAt(at, "m.room.member", string(e.Sender))
 		if !ok { // who joined later than that, as with the one who made the room
-			m, ok = k.Rooms.StateAt(r, room, now, "m.room.member", string(e.Sender))
+			m, ok = sight.StateAt(now, "m.room.member", string(e.Sender))
 		}
 		if ok {
 			members = append(members, m)

@@ -2,10 +2,8 @@ package history
 
 import (
 	"cmp"
-	"iter"
 
 	"porchlight/kv"
-	"porchlight/server/changes"
 	"porchlight/server/matrix"
 	"porchlight/server/rooms"
 )
@@ -13,23 +11,14 @@ import (
 // State is the state of a room: as it is now for members, as it was when they left for
 // former ones.
 func (k *Keeper) State(r kv.Reader, v rooms.Viewer, room matrix.RoomID) ([]matrix.ClientEvent, error) {
-	horizon, err := k.Horizon(r, room, v.User)
-	if err != nil {
+	if _, err := k.Horizon(r, room, v.User); err != nil {
 		return nil, err
 	}
 	shown := []matrix.ClientEvent{}
-	for e := range k.stateAt(r, room, horizon) {
+	for e := range k.Rooms.Sight(r, v.User, room).StateSetAt(now) {
 		shown = append(shown, k.Rooms.ClientEvent(r, e, v))
 	}
 	return shown, nil
-}
-
-// stateAt reads the current rows where it can, since the history of a state may be long.
-func (k *Keeper) stateAt(r kv.Reader, room matrix.RoomID, at changes.Position) iter.Seq[*rooms.Event] {
-	if at == now {
-		return k.Rooms.CurrentState(r, room)
-	}
-	return k.Rooms.StateSetAt(r, room, at)
 }
 
 // StateEvent is the state event of one type and key, seen as State sees it.
@@ -51,16 +40,15 @@ var memberships = map[string]bool{"join": true, "invite": true, "knock": true, "
 // Members are the member events of a room, at a token's place if one is given: those whose
 // membership is, or those whose membership is not; with both given, those of either kind.
 func (k *Keeper) Members(r kv.Reader, v rooms.Viewer, room matrix.RoomID, at, is, isNot string) ([]matrix.ClientEvent, error) {
-	horizon, err := k.Horizon(r, room, v.User)
-	if err != nil {
+	if _, err := k.Horizon(r, room, v.User); err != nil {
 		return nil, err
 	}
+	place := now
 	if at != "" {
-		place, err := ParseToken(at)
-		if err != nil {
+		var err error
+		if place, err = ParseToken(at); err != nil {
 			return nil, err
 		}
-		horizon = min(horizon, place)
 	}
 	for _, m := range []string{is, isNot} {
 		if m != "" && !memberships[m] {
@@ -68,27 +56,13 @@ func (k *Keeper) Members(r kv.Reader, v rooms.Viewer, room matrix.RoomID, at, is
 		}
 	}
 	shown := []matrix.ClientEvent{}
-	for e := range k.membersAt(r, room, horizon) {
+	for e := range k.Rooms.Sight(r, v.User, room).MembersAt(place) {
 		m := e.Membership()
 		if is == "" && isNot == "" || is != "" && m == is || isNot != "" && m != isNot {
 			shown = append(shown, k.Rooms.ClientEvent(r, e, v))
 		}
 	}
 	return shown, nil
-}
-
-func (k *Keeper) membersAt(r kv.Reader, room matrix.RoomID, at changes.Position) iter.Seq[*rooms.Event] {
-	if at == now {
-		return k.Rooms.StateOfType(r, room, "m.room.member")
-	}
-	return func(yield func(*rooms.Event) bool) {
-		for user := range k.Rooms.Members(r, room) {
-			e, ok := k.Rooms.StateAt(r, room, at, "m.room.member", string(user))
-			if ok && !yield(e) {
-				return
-			}
-		}
-	}
 }
 
 // JoinedMember is what a room knows of one of its members.

@@ -1,7 +1,10 @@
 package push
 
 import (
+	"encoding/json"
+
 	"porchlight/kv"
+	"porchlight/server/changes"
 	"porchlight/server/matrix"
 )
 
@@ -13,4 +16,14 @@ func (k *Keeper) Letter(r kv.Reader, user matrix.UserID) string {
 	w := &worker{k: k, key: pusherKey{User: user}}
 	text, _ := w.letter(r, 1)
 	return text
+}
+
+// Payload is what a gateway of the user would be told of an event; empty if nothing.
+func (k *Keeper) Payload(r kv.Reader, user matrix.UserID, room matrix.RoomID, pos changes.Position) (string, error) {
+	p, ok := k.payload(r, pusherKey{User: user}, &pusherRow{Data: []byte("{}")}, room, pos)
+	if !ok {
+		return "", nil
+	}
+	raw, err := json.Marshal(p)
+	return string(raw), err
 }

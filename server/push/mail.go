@@ -69,7 +69,7 @@ func (w *worker) letter(r kv.Reader, from changes.Position) (text string, last c
 		if w.k.notified(r, notice, w.key.User, trace.Sender(), c.Room, pos) == nil || w.k.isRead(r, w.key.User, c.Room, notice, pos) {
 			continue
 		}
-		name := w.k.Rooms.Shown(r, c.Room).Name
+		name, _ := w.k.Rooms.Sight(r, w.key.User, c.Room).Called()
 		if name == "" {
 			name = string(c.Room)
 		}

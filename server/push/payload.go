@@ -59,14 +59,14 @@ func (row *pusherRow) device(key pusherKey) notifiedDevice {
 }
 
 // payload is what to tell of an event; false if there is nothing to tell any more, since it
-// was read or redacted.
+// was read or redacted, or the user has left and forgotten the room.
 func (k *Keeper) payload(r kv.Reader, key pusherKey, row *pusherRow, room matrix.RoomID, pos changes.Position) (*payload, bool) {
 	e, ok := k.Rooms.EventAt(r, room, pos)
 	if !ok {
 		return nil, false
 	}
 	g := k.notified(r, e.Notice, key.User, e.Sender, room, pos)
-	if g == nil || k.isRead(r, key.User, room, e.Notice, pos) {
+	if g == nil || k.isRead(r, key.User, room, e.Notice, pos) || !k.Rooms.Visible(r, key.User, e) {
 		return nil, false
 	}
 	device := row.device(key)
@@ -89,10 +89,11 @@ func (k *Keeper) payload(r kv.Reader, key pusherKey, row *pusherRow, room matrix
 
 // describe adds all that a gateway may be told of an event.
 func (k *Keeper) describe(r kv.Reader, n *notification, e *rooms.Event, user matrix.UserID) {
-	shown := k.Rooms.Shown(r, e.Room)
+	e = k.Rooms.Served(r, e, user)
+	sight := k.Rooms.Sight(r, user, e.Room)
 	n.Type, n.Sender, n.Content = e.Type, e.Sender, e.Content
-	n.SenderName = k.Rooms.DisplayNameIn(r, e.Room, e.Sender)
-	n.RoomName, n.RoomAlias = shown.Name, shown.CanonicalAlias
+	n.SenderName = sight.DisplayName(e.Sender)
+	n.RoomName, n.RoomAlias = sight.Called()
 	n.UserIsTarget = e.Is("m.room.member", string(user))
 }
 

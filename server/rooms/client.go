@@ -14,12 +14,15 @@ type Viewer struct {
 	Device matrix.DeviceID
 	// Plain leaves out what the events that relate to an event come to.
 	Plain bool
+	// Whole is for who is told of every event, as an application service is: nothing that
+	// is attached to one is held back.
+	Whole bool
 }
 
 // ClientEvent is the event as the viewer's client is told it: with its age, the sending
-// device's transaction id, what a state event replaced, why it was redacted, and what relates
-// to it; redacted if its sender wants to be forgotten. The room id is filled in; /sync leaves
-// it out by itself.
+// device's transaction id, and what is attached to it as far as the viewer may see that;
+// redacted if its sender wants to be forgotten. Whether the viewer may see the event itself
+// is for Visible to say. The room id is filled in; /sync leaves it out by itself.
 func (k *Keeper) ClientEvent(r kv.Reader, e *Event, v Viewer) matrix.ClientEvent {
 	e = k.Served(r, e, v.User)
 	out := matrix.ClientEvent{
@@ -37,22 +40,7 @@ func (k *Keeper) ClientEvent(r kv.Reader, e *Event, v Viewer) matrix.ClientEvent
 	if e.TxnID != "" && e.Sender == v.User && e.Device == v.Device {
 		u.TransactionID = e.TxnID
 	}
-	if e.Replaces != 0 {
-		if before, ok := k.EventAt(r, e.Room, e.Replaces); ok {
-			before = k.Served(r, before, v.User)
-			u.PrevContent, u.PrevSender, u.ReplacesState = before.Content, before.Sender, before.ID
-		}
-	}
-	if e.RedactedBy != "" {
-		if why, ok := k.Event(r, e.RedactedBy); ok {
-			shown := k.ClientEvent(r, why, v)
-			u.RedactedBecause = &shown
-		}
-	}
-	if !v.Plain {
-		u.Relations = k.aggregate(r, e, v)
-	}
-	u.Membership = k.MembershipAt(r, e.Room, v.User, e.Position)
+	k.attach(r, e, v, u)
 	return out
 }
 
@@ -98,9 +86,9 @@ func (k *Keeper) sawBefore(r kv.Reader, e *Event, viewer matrix.UserID, before c
 	case "join":
 		return true
 	case "invite":
-		if k.visibilityAt(r, e) == "invited" {
+		if k.visibilityAt(r, e.Room, e.Position) == "invited" {
 			return true
 		}
 	}
-	return k.joinedBetween(r, e, viewer, before)
+	return k.nextJoin(r, e.Room, viewer, e.Position, before) != 0
 }

@@ -187,9 +187,6 @@ func (k *Keeper) aggregate(r kv.Reader, e *Event, v Viewer) *matrix.Relations {
 	return k.shown(r, e, v, &all)
 }
 
-// lastPosition is behind every event.
-const lastPosition = changes.Position(1<<63 - 1)
-
 // aggregation gathers the relations to one event, newest first.
 type aggregation struct {
 	references []matrix.Reference

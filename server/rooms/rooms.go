@@ -91,6 +91,8 @@ type Keeper struct {
 	roomAliases *kv.Table[roomAliasKey, none]
 	public      *kv.Table[matrix.RoomID, none]
 	witnesses   []Witness
+	// visibilities remembers what the events that set the history visibility say.
+	visibilities visibilities
 }
 
 // RoomRow is what is known of a room as a whole. It does not change as the room goes on: the

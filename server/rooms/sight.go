@@ -38,9 +38,6 @@ func (l *Listener) Wants(e *Event, m Membership) bool {
 	if !e.IsState() && l.ignored[e.Sender] {
 		return false
 	}
-	if m.State == "join" && e.Position >= m.Position {
-		return true // in the room from then on: no need to look further
-	}
 	return l.k.visible(l.r, l.user, e, m)
 }
 
@@ -54,31 +51,6 @@ func (l *Listener) WantsInvite(room matrix.RoomID, m Membership) bool {
 	e, ok := l.k.EventAt(l.r, room, m.Position)
 	return !ok || !l.ignored[e.Sender]
 }
-
-// Sight is what one viewer sees of the relations in one room.
-type Sight struct {
-	*Listener
-	room matrix.RoomID
-	now  Membership
-}
-
-// Sight reads whom the viewer ignores and since when the viewer is in the room.
-func (k *Keeper) Sight(r kv.Reader, user matrix.UserID, room matrix.RoomID) *Sight {
-	now, _ := k.memberships.Get(r, membershipKey{user, room})
-	return &Sight{k.Listener(r, user), room, now}
-}
-
-// Sees says whether the viewer wants to hear of the child of a relation, and may see it.
-func (s *Sight) Sees(rel Relation) bool {
-	if rel.State { // its key matters, too
-		e, ok := s.k.EventAt(s.r, s.room, rel.Position)
-		return ok && s.SeesEvent(e)
-	}
-	return s.SeesEvent(&Event{Position: rel.Position, ID: rel.ID, Room: s.room, Sender: rel.Sender, Type: rel.Type})
-}
-
-// SeesEvent is Sees for an event of the room.
-func (s *Sight) SeesEvent(e *Event) bool { return s.Wants(e, s.now) }
 
 // StaySince follows a user's member events in a room, of which m is the latest, back to a
 // position: what the membership was then, and whether the user came into the room behind it.

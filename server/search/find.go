@@ -50,6 +50,7 @@ func (k *Keeper) newFinder(r kv.Reader, user matrix.UserID, a *Args, from token,
 	slices.SortStableFunc(f.words, func(a, b string) int { return len(b) - len(a) }) // the long are rare
 	f.words = f.words[:min(len(f.words), maxProbes)]
 	f.rooms = map[matrix.RoomID]*rooms.Sight{}
+	listener := k.Rooms.Listener(r, user)
 	if from.Floor != 0 {
 		f.work *= 4 // what the page before found in the log may be in the index by now
 	}
@@ -58,7 +59,7 @@ func (k *Keeper) newFinder(r kv.Reader, user matrix.UserID, a *Args, from token,
 			continue
 		}
 		if _, encrypted := k.Rooms.State(r, room, "m.room.encryption", ""); !encrypted {
-			f.rooms[room] = k.Rooms.Sight(r, user, room)
+			f.rooms[room] = listener.In(room, m)
 		}
 	}
 	return f

@@ -165,12 +165,13 @@ func (f *finder) context(v rooms.Viewer, e *rooms.Event) *Context {
 		return c
 	}
 	c.Profiles = map[matrix.UserID]*Profile{}
+	sight := f.rooms[e.Room]
 	for _, near := range append(append([]*rooms.Event{e}, earlier...), later...) {
 		if c.Profiles[near.Sender] != nil {
 			continue
 		}
 		p := &Profile{}
-		if member, ok := f.k.Rooms.StateAt(f.r, e.Room, near.Position, "m.room.member", string(near.Sender)); ok {
+		if member, ok := sight.StateAt(near.Position, "m.room.member", string(near.Sender)); ok {
 			if content, err := matrix.ParseObject(member.Content); err == nil {
 				p.DisplayName, _ = content.Text("displayname")
 				p.AvatarURL, _ = content.Text("avatar_url")

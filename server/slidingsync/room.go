@@ -118,9 +118,9 @@ func (l *looker) left(e *entry, w *wish) {
 	if known && before.upTo >= end {
 		return
 	}
-	stateEnd, ok := l.v.History.EndOfStay(l.r, e.room, e.member)
-	if !ok {
-		stateEnd = end
+	stateEnd, ok := l.v.Rooms.EndOfStay(l.r, e.room, e.member)
+	if !ok || e.member.Forgotten {
+		stateEnd = 0 // no state may be told
 	}
 	initial := !known || !slices.Contains([]string{"join", "leave", "ban"}, before.membership) || l.entered(e, before)
 	from := before.upTo
@@ -267,8 +267,9 @@ func (l *looker) required(e *entry, w *wish, before toldRoom, s *stretch, state 
 	if !lazy {
 		return out
 	}
+	sight := l.listener.In(e.room, e.member)
 	for _, user := range s.people() {
-		event, ok := l.v.Rooms.StateAt(l.r, e.room, l.upTo, "m.room.member", string(user))
+		event, ok := sight.StateAt(l.upTo, "m.room.member", string(user))
 		if ok && l.base.members[memberID{e.room, user}] != event.Position {
 			add(event)
 		}

@@ -108,6 +108,9 @@ func (l *looker) streams(req EventsRequest, e *rooms.Event) bool {
 	}
 	if e.Is("m.room.member", string(user)) {
 		m, _ := l.v.Rooms.MembershipRow(l.r, e.Room, user)
+		if m.Forgotten && m.Position != e.Position {
+			return false
+		}
 		return e.Membership() != "invite" || m.Position != e.Position || l.listener.WantsInvite(e.Room, m)
 	}
 	return (req.Room != "" || l.isIn(e.Room)) && l.v.Rooms.Visible(l.r, user, e)

@@ -21,7 +21,7 @@ func (l *looker) joined(room matrix.RoomID, m rooms.Membership, n *roomNews) err
 	if entered {
 		from = 0
 	}
-	s := newStretch(room, from, l.upTo)
+	s := l.stretch(room, m, from, l.upTo)
 	if n.events || full {
 		s = l.walk(room, m, from, l.upTo, l.upTo, !entered)
 	}
@@ -64,7 +64,7 @@ func (l *looker) joined(room matrix.RoomID, m rooms.Membership, n *roomNews) err
 
 // left tells of a room that the user is not in any more, up to the event that says so.
 func (l *looker) left(room matrix.RoomID, m rooms.Membership, n *roomNews) error {
-	stateEnd, wasIn := l.v.History.EndOfStay(l.r, room, m)
+	stateEnd, wasIn := l.v.Rooms.EndOfStay(l.r, room, m)
 	// Who was in the room when the token was made, and left, is told what changed; who
 	// came and left again since, everything; who never was in it, no state.
 	full, delta, from := wasIn, false, l.since.Position
@@ -74,6 +74,9 @@ func (l *looker) left(room matrix.RoomID, m rooms.Membership, n *roomNews) error
 		if entered {
 			from = 0
 		}
+	}
+	if m.Forgotten { // of the state, only that the user is not in the room any more
+		full, delta, stateEnd = false, full || delta, 0
 	}
 	s := l.walk(room, m, from, stateEnd, m.Position, delta && !full)
 	s.limited = s.limited || l.gap

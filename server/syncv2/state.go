@@ -44,7 +44,7 @@ func (l *looker) inFront(s *stretch, e *rooms.Event) *rooms.Event {
 	if l.q.UseStateAfter || e.Position <= s.start || !s.told[e.Position] {
 		return e // nobody else tells it
 	}
-	before, _ := l.v.Rooms.StateAt(l.r, e.Room, s.start, e.Type, *e.StateKey)
+	before, _ := s.sight.StateAt(s.start, e.Type, *e.StateKey)
 	return before
 }
 
@@ -85,7 +85,7 @@ func (l *looker) stateDelta(s *stretch, heroes []matrix.UserID) []*rooms.Event {
 		if has[string(user)] {
 			continue
 		}
-		e, ok := l.v.Rooms.StateAt(l.r, s.room, at, "m.room.member", string(user))
+		e, ok := s.sight.StateAt(at, "m.room.member", string(user))
 		if ok && (filter.IncludeRedundantMembers || !l.v.members.knows(l.q.Viewer, e, l.since.Position)) {
 			add(e)
 		}

@@ -15,7 +15,7 @@ type stateID struct{ eventType, key string }
 // stretch is what an answer tells of a room's timeline, and what it has to know of the
 // events that it leaves out.
 type stretch struct {
-	room    matrix.RoomID
+	sight   *rooms.Sight
 	from    changes.Position // what the client knows of; 0: nothing
 	start   changes.Position // right before the first event told
 	end     changes.Position
@@ -35,7 +35,7 @@ type stretch struct {
 // from. stateEnd is where the state ends that the user may know: the end, or earlier for
 // who left.
 func (l *looker) walk(room matrix.RoomID, m rooms.Membership, from, stateEnd, end changes.Position, delta bool) *stretch {
-	s := newStretch(room, from, end)
+	s := l.stretch(room, m, from, end)
 	filter := &l.q.filter.Room.Timeline
 	limit := filter.Max(DefaultTimeline, l.v.MaxTimeline)
 	enough := filter.Nothing()
@@ -75,8 +75,8 @@ func (l *looker) walk(room matrix.RoomID, m rooms.Membership, from, stateEnd, en
 	return s
 }
 
-func newStretch(room matrix.RoomID, from, end changes.Position) *stretch {
-	return &stretch{room: room, from: from, start: end, end: end, told: map[changes.Position]bool{},
+func (l *looker) stretch(room matrix.RoomID, m rooms.Membership, from, end changes.Position) *stretch {
+	return &stretch{sight: l.listener.In(room, m), from: from, start: end, end: end, told: map[changes.Position]bool{},
 		latest: map[stateID]*rooms.Event{}, untold: map[stateID]*rooms.Event{}}
 }
 
