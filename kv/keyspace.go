@@ -116,6 +116,8 @@ var (
 	BoardUploads  = &Keyspace{101, "board_uploads", parts("made", Number, "uri", Text), "voip/agent", main, "a picture or clip that the board made by itself, and its size in bytes"}
 	BoardCalls    = &Keyspace{92, "board_calls", parts("room", Text, "call", Text), "voip/agent", main, "a call that the board is in, and its party ID: hung up if the house is killed"}
 
+	BoardTold = &Keyspace{115, "board_told", parts("what", Text, "whom", Text), "voip/agent", main, "when the board said something that it says once, such as in an encrypted room"}
+
 	// appservice.
 	Appservices      = &Keyspace{93, "appservices", parts("service", Text), "server/appservice", main, "the registration of an application service; its own token as a hash"}
 	AppserviceQueues = &Keyspace{94, "appservice_queues", parts("service", Text), "server/appservice", main, "how far a service was told, and the positions of the transaction under way"}
@@ -132,7 +134,7 @@ func Ledger() []*Keyspace {
 		SearchWords, SearchTexts,
 		Reports, NoticeRooms, Receipts,
 		DeviceKeys, OneTimeKeys, FallbackKeys, CrossSigning, KeySignatures, ToDevice, KeyCounts, BackupVersion, BackupKeys, Dehydrated,
-		PushRules, Pushers, PushSecrets, PushTopics, PushKeys, MediaItems, MediaBlobs, MediaUsage, MediaPending, MediaThumbs, MediaPreviews, BoardSettings, BoardSongs, BoardUploads, BoardCalls,
+		PushRules, Pushers, PushSecrets, PushTopics, PushKeys, MediaItems, MediaBlobs, MediaUsage, MediaPending, MediaThumbs, MediaPreviews, BoardSettings, BoardSongs, BoardUploads, BoardCalls, BoardTold,
 		Appservices, AppserviceQueues, AppserviceRooms,
 	}
 }

@@ -18,6 +18,9 @@ import (
 // boardRoom is the direct room of the owner and the board, which boardRoomOf records, too.
 var boardRoom = setup.NewSetting("board_room", matrix.RoomID(""))
 
+// closingSessions is how many sessions may be closing while as many calls go on as there may be.
+const closingSessions = 4
+
 // board is the parts of the board's own user.
 type board struct {
 	devices *device.Board
@@ -37,6 +40,7 @@ func (s *Server) openBoard(ctx context.Context) error {
 	}
 	log := s.Config.Log.With("part", "board")
 	s.boardSettings = agent.NewStore(s.DB, agent.DefaultSettings(c.AnswerAfter), log)
+	s.boardSettings.Serves(s.Setup.ServerName())
 	if err := s.boardSettings.Load(ctx); err != nil {
 		return fmt.Errorf("the board's settings: %w", err)
 	}
@@ -59,7 +63,7 @@ func (s *Server) openBoard(ctx context.Context) error {
 	}
 	calls, err := bridge.New(bridge.Config{
 		Media: devices, Port: c.CallPort, Loopback: c.Loopback, VideoBitrate: c.Bitrate,
-		MinVideoBitrate: c.MinBitrate, PlayoutDelay: c.PlayoutDelay, Log: log, Now: s.Config.Now,
+		MaxSessions: agent.MaxViewers + closingSessions, MinVideoBitrate: c.MinBitrate, PlayoutDelay: c.PlayoutDelay, Log: log, Now: s.Config.Now,
 	})
 	if err != nil {
 		pins.Close()
@@ -68,10 +72,13 @@ func (s *Server) openBoard(ctx context.Context) error {
 	s.board = &board{devices: devices, bridge: calls, pins: pins}
 	conf := agent.Config{
 		House: &boardHouse{s: s, start: s.Changes.Published()}, Bridge: boardBridge{calls}, Self: s.BoardUser(), Devices: boardDevices{devices, lamp},
-		Settings: s.boardSettings, Journal: s.boardJournal, About: devices.Describe, News: s.relayAbout, Log: log, Now: s.Config.Now,
+		Network: c.Network, Settings: s.boardSettings, Journal: s.boardJournal, About: devices.Describe, News: s.relayAbout, Log: log, Now: s.Config.Now,
 	}
 	if pins.HasDoor() {
 		conf.Door = pins
+	}
+	if conf.Network == nil {
+		conf.Network = networkUp
 	}
 	s.board.agent = agent.New(conf)
 	s.runs("devices", devices.Run)

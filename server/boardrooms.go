@@ -228,7 +228,7 @@ func (h *boardHouse) Audience(ctx context.Context, room matrix.RoomID) (in agent
 				in.Open = true
 			}
 		}
-		in.Open = in.Open || s.Rooms.WorldReadable(tx, room)
+		in.Open, in.Encrypted = in.Open || s.Rooms.WorldReadable(tx, room), s.Rooms.Encrypted(tx, room)
 		return nil
 	})
 	return in, err

@@ -138,6 +138,8 @@ type BoardConfig struct {
 	Name string
 	// Avatar is its picture, a content URI ("mxc://…"); empty: none.
 	Avatar string
+	// Network says whether the machine has its network now; nil: it is looked at.
+	Network func() bool
 	// Allow are the users whose calls it answers; empty: the owner of the house.
 	Allow []matrix.UserID
 	// AnswerAfter is how long it lets a call ring first.

@@ -80,6 +80,7 @@ type Agent struct {
 	stale   bool    // the calls have changed since they were published
 	refused limiter // calls that are answered though they are not taken
 	noise   limiter // lines in the log on what is malformed
+	strange limiter // answers to those who may not command
 
 	mu     sync.Mutex
 	status []CallStatus // as of the last look
@@ -118,7 +119,9 @@ func New(c Config) *Agent {
 		c.Settings.vet = vetCamera(c.Devices)
 		c.Settings.mu.Unlock()
 	}
+	few := limiter{each: refusals, inAll: refusalsInAll, every: refusalTime}
 	return &Agent{
+		refused: few, noise: few, strange: limiter{each: 1, inAll: strangersInAll, every: strangersTime},
 		Config: c, reports: make(chan report, maxReports), jobs: make(chan func(context.Context), maxJobs),
 		calls: map[callKey]*activeCall{}, live: map[callKey]Session{}, asked: map[matrix.UserID]time.Time{}, faults: map[string]*fault{}, sounds: map[matrix.RoomID]sound{}, listens: map[matrix.UserID]time.Time{},
 	}
@@ -258,6 +261,8 @@ func (a *Agent) take(ctx context.Context, e Event) {
 		a.callEvent(ctx, e)
 	case e.Type == "m.room.message" && e.StateKey == nil && e.Sender != a.Self:
 		a.message(ctx, e)
+	case (e.Type == "m.room.encrypted" || e.Type == "m.room.encryption") && e.Sender != a.Self:
+		a.unreadable(ctx, e)
 	case e.Type == SettingType && e.StateKey != nil && e.Sender != a.Self:
 		a.settingEvent(ctx, e)
 	}

@@ -47,6 +47,8 @@ type house struct {
 	public  map[matrix.RoomID]bool            // others can come in
 	invited map[matrix.RoomID][]matrix.UserID // besides those joined
 	own     map[matrix.UserID]matrix.RoomID   // DirectRoom's, where it is not by the name
+
+	encrypted map[matrix.RoomID]bool
 }
 
 func newHouse() *house {
@@ -133,7 +135,7 @@ func (h *house) Audience(_ context.Context, in matrix.RoomID) (Audience, error) 
 	defer h.mu.Unlock()
 	people := slices.Concat(h.joined[in], h.invited[in])
 	people = slices.DeleteFunc(people, func(u matrix.UserID) bool { return u == porch })
-	return Audience{People: people, Joined: len(h.joined[in]), Open: h.open[in] || h.public[in], Public: h.public[in]}, nil
+	return Audience{People: people, Joined: len(h.joined[in]), Open: h.open[in] || h.public[in], Public: h.public[in], Encrypted: h.encrypted[in]}, nil
 }
 
 func (h *house) Upload(_ context.Context, contentType, _ string, data []byte) (string, error) {
@@ -549,7 +551,7 @@ func TestMessagesAreAnswered(t *testing.T) {
 		{"other words", alice, `{"msgtype":"m.text","body":"hello"}`, "did not understand"},
 		{"a notice", alice, `{"msgtype":"m.notice","body":"help"}`, ""},
 		{"an edit", alice, `{"msgtype":"m.text","body":"help","m.relates_to":{"rel_type":"m.replace"}}`, ""},
-		{"a stranger", bob, `{"msgtype":"m.text","body":"help"}`, ""},
+		{"a stranger", bob, `{"msgtype":"m.text","body":"help"}`, "I take no commands from you."},
 		{"no message", alice, `[]`, ""},
 	}
 	for _, tt := range tests {

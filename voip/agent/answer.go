@@ -10,9 +10,22 @@ import (
 	"porchlight/voip/call"
 )
 
-// mayCall says whether the board takes this user's calls: those that the setting names,
-// or whom the house was started with.
+// isOwner says whether a user owns the house. Owners may do all that the settings let others
+// do: a list of others must not lock them out.
+func (a *Agent) isOwner(ctx context.Context, user matrix.UserID) bool {
+	owner, err := a.House.Owner(ctx)
+	if err != nil {
+		a.Log.Error("the owner cannot be found", "error", err)
+	}
+	return err == nil && owner != "" && owner == user
+}
+
+// mayCall says whether the board takes this user's calls: the owner's, and of those that the
+// setting names, or whom the house was started with.
 func (a *Agent) mayCall(ctx context.Context, user matrix.UserID) bool {
+	if a.isOwner(ctx, user) {
+		return true
+	}
 	if allow := a.Settings.Current().Allow; len(allow) > 0 {
 		return slices.Contains(allow, user)
 	}
@@ -61,7 +74,7 @@ func (a *Agent) answerByItself(ctx context.Context, c *activeCall, rule AnswerRu
 	if c.over || c.state.Phase() != call.Ringing {
 		return
 	}
-	c.auto, c.rule = true, rule
+	c.auto, c.announced, c.rule = true, true, rule
 	a.privacyTone(ctx)
 	a.step(ctx, c, call.Accept{})
 }
@@ -78,13 +91,15 @@ func (a *Agent) privacyTone(ctx context.Context) {
 	})
 }
 
-// announce writes into the control room who looks in, so that it can be read later.
+// announce writes into the control room who looks in though nobody at the board has agreed to
+// it, so that it can be read later.
 func (a *Agent) announce(ctx context.Context, c *activeCall) {
-	if !c.auto {
+	if !c.announced {
 		return
 	}
 	what := "watching and listening"
 	switch {
+	case !c.auto: // both are sent
 	case !c.rule.Video:
 		what = "listening"
 	case !c.rule.Audio:
@@ -107,7 +122,7 @@ func (a *Agent) press(ctx context.Context) {
 			return
 		}
 	}
-	if err := a.startRing(ctx, RingRequest{}); err != nil {
+	if err := a.startRing(ctx, RingRequest{button: true}); err != nil {
 		a.Log.Info("the button was pressed and nobody is rung", "why", err)
 	}
 }

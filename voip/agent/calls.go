@@ -16,19 +16,21 @@ type activeCall struct {
 	state   call.State
 	session Session
 	timers  map[call.Timer]*time.Timer
-	answer  *time.Timer       // until the board answers by itself
-	rule    AnswerRule        // of a call that the board answered by itself
-	auto    bool              // it did
-	crossed bool              // it crossed a call of ours, which gave way
-	ring    *ring             // that it is part of; nil: it came in
-	from    matrix.UserID     // who called the board; empty: the board called
-	surplus bool              // there are too many others, so it is refused
-	streams *call.PeerStreams // the peer's metadata; nil: none came
-	deaf    bool              // the peer's sound is not played
-	limit   *time.Timer       // ends the call; nil: nothing does
-	dialled []rune            // the digits that may become the door's code
-	noted   bool              // in the journal
-	over    bool
+	answer  *time.Timer // until the board answers by itself
+	rule    AnswerRule  // of a call that the board answered by itself
+	auto    bool        // it did
+	// announced: nobody at the board has agreed to it, so the tone is heard and the owner told.
+	announced bool
+	crossed   bool              // it crossed a call of ours, which gave way
+	ring      *ring             // that it is part of; nil: it came in
+	from      matrix.UserID     // who called the board; empty: the board called
+	surplus   bool              // there are too many others, so it is refused
+	streams   *call.PeerStreams // the peer's metadata; nil: none came
+	deaf      bool              // the peer's sound is not played
+	limit     *time.Timer       // ends the call; nil: nothing does
+	dialled   []rune            // the digits that may become the door's code
+	noted     bool              // in the journal
+	over      bool
 }
 
 // callEvent hands an event to its call; an invite begins one.
@@ -50,8 +52,11 @@ func (a *Agent) callEvent(ctx context.Context, e Event) {
 		if c = a.begin(ctx, key, e); c == nil {
 			return
 		}
-		verdict = a.glare(ctx, e, invite)
-		c.crossed = verdict == call.TakeTheirs
+		var ours *activeCall
+		verdict, ours = a.glare(ctx, e, invite)
+		if c.crossed = verdict == call.TakeTheirs; c.crossed {
+			c.announced = ours.announced // the tone is heard for it already
+		}
 	}
 	a.step(ctx, c, call.Event{Sender: e.Sender, Age: e.Age, Content: content})
 	if verdict == call.KeepOurs {
@@ -62,9 +67,9 @@ func (a *Agent) callEvent(ctx context.Context, e Event) {
 // glare settles what becomes of a call of ours to somebody who calls us at the same time.
 //
 // spec: MSC2746 glare
-func (a *Agent) glare(ctx context.Context, e Event, invite *call.Invite) call.Verdict {
+func (a *Agent) glare(ctx context.Context, e Event, invite *call.Invite) (call.Verdict, *activeCall) {
 	if e.Age >= time.Duration(invite.Lifetime)*time.Millisecond {
-		return call.NoGlare // it does not ring any more
+		return call.NoGlare, nil // it does not ring any more
 	}
 	for key, ours := range a.calls {
 		if key.room != e.Room {
@@ -77,10 +82,10 @@ func (a *Agent) glare(ctx context.Context, e Event, invite *call.Invite) call.Ve
 			a.step(ctx, ours, call.GlareLost{})
 		}
 		if verdict != call.NoGlare {
-			return verdict
+			return verdict, ours
 		}
 	}
-	return call.NoGlare
+	return call.NoGlare, nil
 }
 
 // begin makes room for a call that comes in; nil if it is none of the board's business, or

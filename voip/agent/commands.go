@@ -48,11 +48,20 @@ func (a *Agent) message(ctx context.Context, e Event) {
 			Type string `json:"rel_type"` // set on edits and the like, which are no new words
 		} `json:"m.relates_to"`
 	}
-	if json.Unmarshal(e.Content, &m) != nil || m.Type == "m.notice" || m.Relates.Type != "" && m.Relates.Type != "m.thread" || !a.mayCommand(ctx, e.Sender) {
+	if json.Unmarshal(e.Content, &m) != nil || m.Type == "m.notice" || m.Relates.Type != "" && m.Relates.Type != "m.thread" {
+		return
+	}
+	may := a.mayCommand(ctx, e.Sender)
+	if !may && !a.strange.left(e.Sender, a.Now()) {
 		return
 	}
 	joined, err := a.House.Joined(ctx, e.Room)
 	if err != nil || len(joined) != 2 {
+		return
+	}
+	if !may {
+		a.strange.allow(e.Sender, a.Now())
+		a.say(ctx, e.Room, "I take no commands from you. The owner of this server decides who may write to me.")
 		return
 	}
 	r := &request{Event: e}
@@ -84,7 +93,7 @@ func withoutQuote(content json.RawMessage, body string) string {
 // mayCommand says whether the board does what this user writes.
 func (a *Agent) mayCommand(ctx context.Context, user matrix.UserID) bool {
 	if list := a.Settings.Current().Commands; len(list) > 0 {
-		return slices.Contains(list, user)
+		return slices.Contains(list, user) || a.isOwner(ctx, user)
 	}
 	return a.mayCall(ctx, user)
 }

@@ -243,12 +243,14 @@ func equipped(t *testing.T, test func(h *house, s *senses, a *Agent), pairs ...s
 	}
 }
 
-func (h *house) write(text string) []string {
+func (h *house) write(text string) []string { return h.writeAs(alice, text) }
+
+func (h *house) writeAs(user matrix.UserID, text string) []string {
 	body, err := json.Marshal(map[string]string{"msgtype": "m.text", "body": text})
 	if err != nil {
 		panic(err)
 	}
-	h.put(event(alice, "m.room.message", string(body)))
+	h.put(event(user, "m.room.message", string(body)))
 	synctest.Wait()
 	return h.words()
 }
@@ -288,8 +290,19 @@ func TestCommands(t *testing.T) {
 		}
 	})
 	board(t, with(t, "commands", "@bob:h"), func(h *house, _ *media, _ *Agent) {
-		if got := h.write("help"); len(got) != 0 {
-			t.Errorf("somebody who may not command was told %q", got)
+		for i := range 3 { // one sentence, and then no more for a while
+			if got := h.writeAs(carol, "help"); len(got) > 1 || (len(got) == 1) != (i == 0) || i == 0 && !strings.Contains(got[0], "I take no commands from you") {
+				t.Errorf("somebody who may not command was told %q", got)
+			}
+		}
+		time.Sleep(strangersTime)
+		if got := h.writeAs(carol, "help"); len(got) != 1 {
+			t.Errorf("after a while: %q", got)
+		}
+		for _, user := range []matrix.UserID{alice, bob} { // the owner needs not be on the list
+			if got := h.writeAs(user, "help"); len(got) != 1 || !strings.Contains(got[0], "snapshot") {
+				t.Errorf("%s was told %q", user, got)
+			}
 		}
 	})
 }
@@ -336,10 +349,13 @@ func TestDoorByMessage(t *testing.T) {
 		}
 	})
 	equipped(t, func(h *house, s *senses, _ *Agent) {
-		if got := h.write("open"); !strings.Contains(got[0], "may not") || len(s.doors) != 0 {
+		if got := h.writeAs(carol, "open"); !strings.Contains(got[0], "may not") || len(s.doors) != 0 {
 			t.Errorf("somebody else: %q", got)
 		}
-	}, "door_people", "@bob:h", "door_confirm", "off")
+		if got := h.write("open"); !strings.Contains(got[0], "I open the door") || len(s.doors) != 1 {
+			t.Errorf("the owner, who is not on the list: %q", got)
+		}
+	}, "door_people", "@bob:h", "door_confirm", "off", "allow", string(carol))
 	board(t, nil, func(h *house, _ *media, _ *Agent) {
 		if got := h.write("open"); !strings.Contains(got[0], "no door") {
 			t.Errorf("without a door: %q", got)

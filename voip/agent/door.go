@@ -43,14 +43,7 @@ func (g *doorGuard) mayGuess(now time.Time) bool {
 
 // opens says whether this user may open the door by a message.
 func (a *Agent) opens(ctx context.Context, user matrix.UserID) bool {
-	if list := a.Settings.Current().DoorPeople; len(list) > 0 {
-		return slices.Contains(list, user)
-	}
-	owner, err := a.House.Owner(ctx)
-	if err != nil {
-		a.Log.Error("the owner cannot be found", "error", err)
-	}
-	return err == nil && owner != "" && owner == user
+	return a.isOwner(ctx, user) || slices.Contains(a.Settings.Current().DoorPeople, user)
 }
 
 // commandOpen opens the door, or asks first.

@@ -56,6 +56,8 @@ type Audience struct {
 	Joined int             // how many are joined, with the board
 	Open   bool            // others can read it or come in, too, without being invited
 	Public bool            // anybody can come in
+	// Encrypted: what is said there cannot be read by the board.
+	Encrypted bool
 }
 
 // Devices are the board's senses and its voice, apart from calls.

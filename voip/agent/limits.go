@@ -20,12 +20,18 @@ const (
 	refusals      = 3
 	refusalsInAll = 20
 	refusalTime   = time.Minute
+	// strangersTime is how long somebody who may not command is told nothing more about that.
+	strangersTime  = time.Hour
+	strangersInAll = 10
 	// maxTallied is of how many people a limiter remembers how much they did.
 	maxTallied = 64
 )
 
 // limiter lets each person have a few answers in a while, and all together some more.
 type limiter struct {
+	each, inAll int
+	every       time.Duration
+
 	tallies map[matrix.UserID]*tally
 	all     tally
 }
@@ -36,17 +42,17 @@ type tally struct {
 	n     int
 }
 
-func (t *tally) over(now time.Time) bool {
-	return now.Sub(t.since) >= refusalTime || now.Before(t.since)
+func (t *tally) over(now time.Time, d time.Duration) bool {
+	return now.Sub(t.since) >= d || now.Before(t.since)
 }
 
 // left says whether there is an answer left for somebody.
 func (l *limiter) left(user matrix.UserID, now time.Time) bool {
-	if !l.all.over(now) && l.all.n >= refusalsInAll {
+	if !l.all.over(now, l.every) && l.all.n >= l.inAll {
 		return false
 	}
 	t := l.tallies[user]
-	return t == nil || t.over(now) || t.n < refusals
+	return t == nil || t.over(now, l.every) || t.n < l.each
 }
 
 // allow takes an answer for somebody; false: there is none left.
@@ -63,7 +69,7 @@ func (l *limiter) allow(user matrix.UserID, now time.Time) bool {
 		l.tallies[user] = t
 	}
 	for _, t := range []*tally{t, &l.all} {
-		if t.over(now) {
+		if t.over(now, l.every) {
 			*t = tally{since: now}
 		}
 		t.n++

@@ -26,6 +26,7 @@ type RingRequest struct {
 	People  []matrix.UserID
 	Mode    RingMode
 	Timeout time.Duration // for each
+	button  bool          // somebody at the board rings
 }
 
 // RingMode says in what order people are rung.
@@ -46,6 +47,7 @@ type ring struct {
 	calls    []*activeCall   // that ring
 	reached  []matrix.UserID // who was called or told
 	answered bool
+	button   bool // somebody at the board rings, who knows that it calls
 	starting bool // calls are being placed; so that one that fails at once does not end the ring
 	picture  *posted
 }
@@ -82,7 +84,7 @@ func (a *Agent) startRing(ctx context.Context, req RingRequest) error {
 		return ErrNobody
 	}
 	a.rangAt = now
-	r := &ring{began: now, timeout: settings.RingTimeout, inTurn: settings.RingInTurn}
+	r := &ring{began: now, button: req.button, timeout: settings.RingTimeout, inTurn: settings.RingInTurn}
 	if req.Timeout > 0 {
 		r.timeout = min(max(req.Timeout, minRingTimeout), maxRingTimeout)
 	}
@@ -197,6 +199,7 @@ func (a *Agent) ringAnswered(ctx context.Context, c *activeCall) {
 	peer := c.state.Peer()
 	others := slices.DeleteFunc(slices.Clone(r.calls), func(x *activeCall) bool { return x == c })
 	r.calls = []*activeCall{c}
+	a.unasked(ctx, r, c)
 	a.Log.Info("the ring is answered", "by", peer, "after", a.Now().Sub(r.began))
 	for _, other := range others {
 		a.step(ctx, other, call.HangUp{Reason: call.AnsweredElsewhere})
@@ -207,6 +210,16 @@ func (a *Agent) ringAnswered(ctx context.Context, c *activeCall) {
 		}
 	}
 	a.ringing = nil
+}
+
+// unasked has the tone heard and the owner told if a ring that was begun from afar makes a call:
+// nobody at the board has agreed to it.
+func (a *Agent) unasked(ctx context.Context, r *ring, c *activeCall) {
+	if r.button || c.announced {
+		return
+	}
+	c.announced = true
+	a.privacyTone(ctx)
 }
 
 // ringEnded hears that a call of a ring is over.

@@ -76,7 +76,7 @@ func TestRingAll(t *testing.T) {
 		slices.Sort(got)
 		want := []string{
 			"!bob m.call.select_answer", "!carol " + string(bob) + " answered.", "!carol m.call.hangup",
-			"!direct " + string(bob) + " answered.", "!direct m.call.hangup",
+			"!direct " + string(bob) + " answered.", "!direct " + string(bob) + " is watching and listening.", "!direct m.call.hangup",
 		}
 		if !slices.Equal(got, want) {
 			t.Errorf("after the answer the board said\n%q, want\n%q", got, want)
@@ -245,7 +245,7 @@ func TestGlare(t *testing.T) {
 					return
 				}
 				slices.Sort(got)
-				want := []string{"!bob @alice:h answered.", "!bob m.call.hangup", "!direct m.call.answer", "!direct m.call.hangup"}
+				want := []string{"!bob @alice:h answered.", "!bob m.call.hangup", "!direct @alice:h is watching and listening.", "!direct m.call.answer", "!direct m.call.hangup"}
 				if !slices.Equal(got, want) || m.open() != 1 {
 					t.Errorf("the board said %q, %d sessions", got, m.open())
 				}

@@ -101,7 +101,7 @@ const (
 	maxHours       = 8
 	maxCallLimit   = 24 * time.Hour
 	minCallLimit   = 10 * time.Second
-	maxViewers     = 16
+	MaxViewers     = 16 // calls at once
 	minClip        = time.Second
 	maxClip        = 2 * time.Minute
 	maxClipBefore  = 30 * time.Second

@@ -22,8 +22,10 @@ type setting struct {
 	help   string
 	secret bool // never shown, and never set in a room
 	words  string
-	parse  func(s *Settings, text string) error
-	show   func(s *Settings) string
+	// names writes the users that a text names in full; nil: it names none.
+	names func(text string, server matrix.ServerName) (string, error)
+	parse func(s *Settings, text string) error
+	show  func(s *Settings) string
 }
 
 // needsWords says whether a value takes effect only with the words of the setting.
@@ -36,9 +38,9 @@ func settings() []setting {
 		{name: "ring_mode", help: "all: everybody at once; turn: one after the other", parse: parseRingMode, show: showRingMode},
 		length("ring_timeout", "how long each is called", minRingTimeout, maxRingTimeout, func(s *Settings) *time.Duration { return &s.RingTimeout }),
 		length("ring_pause", "how long after a press a further one is the same visitor's", 0, maxRingPause, func(s *Settings) *time.Duration { return &s.RingPause }),
-		people("allow", "who may call the board; none: as started, or the owner", func(s *Settings) *[]matrix.UserID { return &s.Allow }),
-		{name: "auto_answer", help: "rules such as \"@ann:home=now audio; *=after 10s both\": never, now or after a time; audio, video or both", parse: parseAnswers, show: showAnswers},
-		people("commands", "who may write commands to the board; none: who may call it", func(s *Settings) *[]matrix.UserID { return &s.Commands }),
+		people("allow", "who may call the board, besides the owner; none: as started", func(s *Settings) *[]matrix.UserID { return &s.Allow }),
+		{name: "auto_answer", help: "rules such as \"@ann:home=now audio; *=after 10s both\": never, now or after a time; audio, video or both", parse: parseAnswers, show: showAnswers, names: namesInRules},
+		people("commands", "who may write commands to the board, besides the owner; none: who may call it", func(s *Settings) *[]matrix.UserID { return &s.Commands }),
 		hours("quiet_hours", "times such as \"22:00-07:00, 13:00-14:30\" in which the board neither rings nor answers by itself", func(s *Settings) *[]Hours { return &s.QuietHours }),
 		{name: "night", help: "auto: the camera sees by night as night_hours say; on or off: always or never", parse: parseNight, show: func(s *Settings) string { return s.Night }},
 		hours("night_hours", "times in which the camera's controls are as night_camera says, and its lamp is on while it runs", func(s *Settings) *[]Hours { return &s.NightHours }),
@@ -46,7 +48,7 @@ func settings() []setting {
 		controls("day_camera", "what they are by day; those that are not named are as the camera has them", func(s *Settings) *[]CameraControl { return &s.DayCamera }),
 		{name: "quiet_until", help: "a time such as 2026-05-01T07:00:00Z up to which it is quiet", parse: parseQuietUntil, show: showQuietUntil},
 		onOff("quiet_alerts", "on: alerts are sent in quiet times, too", func(s *Settings) *bool { return &s.QuietAlerts }),
-		people("door_people", "who may open the door by a message; none: the owner", func(s *Settings) *[]matrix.UserID { return &s.DoorPeople }),
+		people("door_people", "who may open the door by a message, besides the owner", func(s *Settings) *[]matrix.UserID { return &s.DoorPeople }),
 		{name: "door_code", help: "4 to 12 digits that open the door when dialled in a call", secret: true, parse: parseDoorCode, show: func(s *Settings) string { return s.DoorCode }},
 		length("door_pulse", "how long the door's relay is on", 100*time.Millisecond, 30*time.Second, func(s *Settings) *time.Duration { return &s.DoorPulse }),
 		onOff("door_confirm", "on: the board asks before it opens by a message", func(s *Settings) *bool { return &s.DoorConfirm }),
@@ -89,7 +91,7 @@ func settings() []setting {
 }
 
 func people(name, help string, at func(*Settings) *[]matrix.UserID) setting {
-	return setting{name: name, help: help, parse: func(s *Settings, text string) error {
+	return setting{name: name, help: help, names: fullNames, parse: func(s *Settings, text string) error {
 		var list []matrix.UserID
 		for _, word := range strings.FieldsFunc(text, separator) {
 			user, err := matrix.ParseUserID(word)
@@ -177,8 +179,8 @@ func span(name, help string, least, most time.Duration, at func(*Settings) *time
 
 func parseViewers(s *Settings, text string) error {
 	n, err := strconv.Atoi(text)
-	if err != nil || n < 1 || n > maxViewers {
-		return fmt.Errorf("%q is no number of calls: 1 to %d are possible", text, maxViewers)
+	if err != nil || n < 1 || n > MaxViewers {
+		return fmt.Errorf("%q is no number of calls: 1 to %d are possible", text, MaxViewers)
 	}
 	s.Viewers = n
 	return nil

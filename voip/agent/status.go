@@ -12,7 +12,7 @@ import (
 
 const (
 	// maxStatusCalls is how many calls the status lists.
-	maxStatusCalls = 2 * maxViewers
+	maxStatusCalls = 2 * MaxViewers
 	// maxStatusText is how long the status gets, in bytes; an event has room for 64 KiB.
 	maxStatusText = 16 << 10
 )

@@ -22,6 +22,9 @@ type Store struct {
 	table     *kv.Table[string, string]
 	songTable *kv.Table[string, songRow]
 	uploads   *kv.Table[uploadKey, uint64]
+	told      *kv.Table[toldKey, uint64]
+	toldHere  map[toldKey]bool  // without a database
+	server    matrix.ServerName // whose users settings may name; empty: any
 	log       *slog.Logger
 	defaults  Settings
 	all       []setting
@@ -42,7 +45,7 @@ func NewStore(db *kv.DB, defaults Settings, log *slog.Logger) *Store {
 	}
 	s := &Store{
 		db: db, log: log, defaults: defaults, all: settings(), current: defaults,
-		stored: map[string]string{}, songs: map[string]songRow{}, changed: make(chan struct{}),
+		stored: map[string]string{}, songs: map[string]songRow{}, toldHere: map[toldKey]bool{}, changed: make(chan struct{}),
 	}
 	if db != nil {
 		s.table = kv.NewTable[string, string](db, kv.BoardSettings)
@@ -51,6 +54,8 @@ func NewStore(db *kv.DB, defaults Settings, log *slog.Logger) *Store {
 		db.AddCheck("board songs", s.checkSongs)
 		s.uploads = kv.NewTable[uploadKey, uint64](db, kv.BoardUploads)
 		db.AddCheck("board uploads", s.checkUploads)
+		s.told = kv.NewTable[toldKey, uint64](db, kv.BoardTold)
+		db.AddCheck("board told", s.checkTold)
 	}
 	return s
 }
@@ -129,6 +134,14 @@ func (s *Store) find(name string) (setting, bool) {
 	return s.all[i], true
 }
 
+// Serves says of which server the users are that settings name, so that they can be named
+// without it, and others are refused.
+func (s *Store) Serves(server matrix.ServerName) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.server = server
+}
+
 // secret says whether a setting must not be told or made in a room.
 func (s *Store) secret(name string) bool {
 	x, ok := s.find(name)
@@ -146,6 +159,15 @@ func (s *Store) Set(ctx context.Context, name, text, words string) error {
 	}
 	if len(text) > MaxSettingText {
 		return matrix.InvalidParam(fmt.Sprintf("the value of %s is longer than %d bytes", name, MaxSettingText))
+	}
+	s.mu.Lock()
+	server := s.server
+	s.mu.Unlock()
+	if x.names != nil && server != "" {
+		var err error
+		if text, err = x.names(text, server); err != nil {
+			return matrix.InvalidParam(name + ": " + err.Error())
+		}
 	}
 	scratch := s.Current()
 	if err := x.parse(&scratch, text); err != nil {
