@@ -348,3 +348,53 @@ func TestFloodOfCalls(t *testing.T) {
 		t.Errorf("%d commits for a flood of %d calls", commits, flood)
 	}
 }
+
+// TestHandOver: the server is given to another account, which makes settings in a room of its own
+// from then on, and the former owner's account can be closed.
+func TestHandOver(t *testing.T) {
+	s := household(t, nil)
+	h := &boardHouse{s: s}
+	bobs, err := h.DirectRoom(t.Context(), bobUser)
+	if err != nil {
+		t.Fatal(err)
+	}
+	former, err := h.ControlRoom(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ do, name, want string }{
+		{"user owner", "nobody", "no account"},
+		{"user owner", "porch", "cannot be the owner"},
+		{"user owner", "owner", "the owner already"},
+		{"user deactivate", "owner", "M_FORBIDDEN"},
+		{"user owner", "bob", "@bob:house.test is the owner now"},
+		{"identity", "", "owner: @bob:house.test"},
+	} {
+		lines, err := s.Do(t.Context(), Order{Do: tt.do, User: tt.name})
+		if got := fmt.Sprint(lines, err); !strings.Contains(got, tt.want) {
+			t.Errorf("%s %s: %s", tt.do, tt.name, got)
+		}
+	}
+	control, err := h.ControlRoom(t.Context())
+	if err != nil || control == "" || control == former || control == bobs {
+		t.Errorf("the control room is %q, %v", control, err)
+	}
+	for user, want := range map[matrix.UserID]matrix.RoomID{bobUser: control, ownerUser: former} {
+		if room, err := h.DirectRoom(t.Context(), user); room != want || err != nil {
+			t.Errorf("%s: %q, %v, not %q", user, room, err, want)
+		}
+	}
+	if err := s.DB.View(t.Context(), func(tx *kv.ReadTx) error {
+		row, _ := s.Accounts.User(tx, bobUser)
+		before, _ := s.Accounts.User(tx, ownerUser)
+		if !row.Admin || before.Admin || s.Rooms.Membership(tx, control, bobUser) != "join" {
+			t.Errorf("%+v, %+v", row, before)
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Do(t.Context(), Order{Do: "user deactivate", User: "owner"}); err != nil {
+		t.Error(err)
+	}
+}

@@ -12,6 +12,7 @@ import (
 	"porchlight/kv"
 	"porchlight/server/accounts"
 	"porchlight/server/matrix"
+	"porchlight/server/setup"
 )
 
 // Do carries out an order and returns lines for a person.
@@ -35,6 +36,7 @@ func (s *Server) orders() map[string]func(context.Context, Order) ([]string, err
 		"user suspend":      s.orderUserIs("suspended", s.Accounts.SetSuspended, true),
 		"user unsuspend":    s.orderUserIs("no longer suspended", s.Accounts.SetSuspended, false),
 		"user admin":        s.orderUserAdmin,
+		"user owner":        s.orderUserOwner,
 		"token add":         s.orderTokenAdd,
 		"token list":        s.orderTokenList,
 		"token remove":      s.orderTokenRemove,
@@ -177,6 +179,47 @@ func (s *Server) orderUserAdmin(ctx context.Context, o Order) ([]string, error) 
 		what = "no administrator"
 	}
 	return s.orderUserIs(what, s.Accounts.SetAdmin, o.Admin)(ctx, o)
+}
+
+// orderUserOwner makes another account the owner of the server. It gets a room of its own with the
+// board, in which settings are made from now on; whoever was the owner administers no longer.
+func (s *Server) orderUserOwner(ctx context.Context, o Order) ([]string, error) {
+	var user, before matrix.UserID
+	err := s.DB.Update(ctx, func(tx *kv.WriteTx) error {
+		user, before = s.Accounts.Resolve(tx, o.User), s.Setup.Owner(tx)
+		row, ok := s.Accounts.User(tx, user)
+		switch {
+		case !ok:
+			return matrix.NotFound("there is no account " + o.User)
+		case user == before:
+			return matrix.Forbidden(string(user) + " is the owner already")
+		case user == s.BoardUser() || row.Deactivated || row.Locked || row.Suspended || row.Guest:
+			return matrix.Forbidden(string(user) + " cannot be the owner: the account is closed, locked, suspended, a guest's or the board's")
+		}
+		if before != "" {
+			if err := s.Accounts.SetAdmin(tx, before, false); err != nil {
+				return err
+			}
+			// The room of the former owner stays theirs.
+			if err := setup.Set(s.Setup, tx, boardRoomOf(before), s.ownRoom(tx, before)); err != nil {
+				return err
+			}
+		}
+		if err := s.Accounts.SetAdmin(tx, user, true); err != nil {
+			return err
+		}
+		setup.Unset(s.Setup, tx, boardRoom)
+		setup.Unset(s.Setup, tx, boardRoomOf(user)) // in that of a guest of the board no settings can be made
+		return s.MakeOwner(tx, user)
+	})
+	if err != nil {
+		return nil, err
+	}
+	lines := []string{string(user) + " is the owner now"}
+	if before != "" {
+		lines = append(lines, string(before)+" is an ordinary account now; \"user admin\" lets it administer")
+	}
+	return lines, nil
 }
 
 func (s *Server) orderTokenAdd(ctx context.Context, o Order) ([]string, error) {

@@ -22,6 +22,7 @@ type userCmd struct {
 	Suspend    userSuspendCmd    `cmd:"" help:"Let an account only read and leave."`
 	Unsuspend  userUnsuspendCmd  `cmd:"" help:"Undo a suspension."`
 	Admin      userAdminCmd      `cmd:"" help:"Let an account administer the house, or not any more."`
+	Owner      userOwnerCmd      `cmd:"" help:"Make another account the owner of the server."`
 }
 
 // passwordFlags are the ways to give a password; without any, one is made up and printed.
@@ -136,4 +137,11 @@ type userAdminCmd struct {
 // Run makes an account an administrator's, or an ordinary one.
 func (u *userAdminCmd) Run(ctx context.Context) error {
 	return ask(ctx, u.serverFlag, server.Order{Do: "user admin", User: u.Name, Admin: !u.Remove})
+}
+
+type userOwnerCmd struct{ oneUser }
+
+// Run hands the server over.
+func (u *userOwnerCmd) Run(ctx context.Context) error {
+	return ask(ctx, u.serverFlag, server.Order{Do: "user owner", User: u.Name})
 }
