@@ -235,7 +235,8 @@ func (s *Server) authority(ctx context.Context) (a *discovery.Authority, err err
 			if a.Serves(now, need) {
 				return nil
 			}
-			s.Config.Log.Warn("the house has other names now, or its certificate authority ends soon: a new one is made, and devices have to trust it anew", "names", need)
+			s.Config.Log.Warn("the certificate authority does not fit any more: the server has other names, or its dates do not hold. "+
+				"A new one is made, which devices have to trust again", "names", need, "begins", a.Begins(), "ends", a.Until())
 		}
 		if a, err = discovery.NewAuthority(now, s.localName(), names); err != nil {
 			return err

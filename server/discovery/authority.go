@@ -27,6 +27,10 @@ const (
 	serialBits = 120
 )
 
+// mostAhead is how far in the future an authority may begin and be kept: a board without a
+// clock of its own starts with the time at which it last wrote it down.
+const mostAhead = 365 * 24 * time.Hour
+
 // notBefore is a time that every clock which is right has passed. Boards without a
 // battery begin in 1970 until they hear the time from somewhere.
 var notBefore = time.Date(2026, time.January, 1, 0, 0, 0, 0, time.UTC)
@@ -110,9 +114,13 @@ func (a *Authority) Store() (Stored, error) {
 }
 
 // Serves says whether the authority can still sign for all these names at a time; if not,
-// a new one has to be made and trusted.
+// a new one has to be made and trusted. One that was made while the clock was far in the
+// future serves nobody until then; but a clock that is plainly behind says nothing of that.
 func (a *Authority) Serves(now time.Time, names []string) bool {
 	if now.After(a.cert.NotAfter.AddDate(0, -1, 0)) {
+		return false
+	}
+	if now.After(notBefore) && a.cert.NotBefore.After(now.Add(mostAhead)) {
 		return false
 	}
 	return !slices.ContainsFunc(names, func(n string) bool { return !a.mayName(n) })
@@ -138,6 +146,9 @@ func (a *Authority) PEM() []byte {
 
 // Label is the authority's name as devices show it.
 func (a *Authority) Label() string { return a.cert.Subject.CommonName }
+
+// Begins is the time from which the authority holds.
+func (a *Authority) Begins() time.Time { return a.cert.NotBefore }
 
 // Until is when the authority ends.
 func (a *Authority) Until() time.Time { return a.cert.NotAfter }

@@ -72,6 +72,25 @@ func TestAuthority(t *testing.T) {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
+	// Clocks of boards are wrong both ways: an authority of a far future is replaced, one that a clock lags behind is kept.
+	for name, test := range map[string]struct {
+		made, now time.Time
+		want      bool
+	}{
+		"made in 2150, the clock is right again": {now.AddDate(124, 0, 0), now, false},
+		"made half a year ahead":                 {now.AddDate(0, 6, 0), now, true},
+		"made now, the clock is back in 1970":    {now, time.Unix(0, 0), true},
+		"made in five years, the clock in 1970":  {now.AddDate(5, 0, 0), time.Unix(0, 0), true},
+		"made in 1970":                           {time.Unix(0, 0), now, true},
+	} {
+		made, err := NewAuthority(test.made, "house", []string{"house.local"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := made.Serves(test.now, []string{"house.local"}); got != test.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
 	for name, s := range map[string]Stored{
 		"nothing":        {},
 		"no certificate": {Key: stored.Key},
