@@ -97,6 +97,9 @@ type Config struct {
 type Limits struct {
 	// RequestLimits is about connections, and what is in memory for requests.
 	RequestLimits
+	// Reserve is how many bytes of the disk are kept for the owner, for calls and for what
+	// gives room back; 0: DefaultReserve; negative: none.
+	Reserve int64
 }
 
 // check refuses what cannot be.

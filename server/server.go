@@ -67,6 +67,7 @@ type Server struct {
 	control       net.Listener   // a Unix socket in the data folder
 	connections   *web.Connections
 	readOnly      bool // from the start on: the disk takes no writes
+	space         *space
 	runners       []runner
 }
 
@@ -191,6 +192,7 @@ func (s *Server) keepers(ctx context.Context) (err error) {
 	}); err != nil {
 		return err
 	}
+	s.openSpace()
 	s.runs("database", s.DB.Run)
 	s.runs("storage", s.watchStorage)
 	s.runs("appservice", s.Services.Run)
@@ -255,8 +257,8 @@ func (s *Server) doors(ctx context.Context) error {
 	keeper := doorkeeper{s.Accounts, s.Services}
 	handler, err := web.New(web.Config{
 		DB: s.DB, Auth: keeper, Once: keeper, Assert: keeper.Assert, Exempt: keeper.Exempt, Log: c.Log, Now: c.Now,
-		Seen:          keeper.Seen,
-		Limits:        c.Limits.RequestLimits,
+		Seen:   keeper.Seen,
+		Limits: c.Limits.RequestLimits, Space: s.space,
 		RateLimitsOff: c.RateLimitsOff, TrustProxy: c.TrustProxy, OnInternalError: c.OnInternalError,
 		Fallback: s.pages(page.Page),
 	}, append(append(api.Routes(), page.Routes()...), s.topics.Routes()...))

@@ -8,10 +8,12 @@ type limitFlags struct {
 	MaxPerAddress  int   `name:"max-connections-per-address" help:"Connections, and requests, of one address or IPv6 /64 at once; 0 is 128. This machine itself and the proxy of --trust-proxy are not counted." default:"0" placeholder:"N"`
 	MaxBodies      int64 `name:"max-body-memory" help:"Bytes of request bodies in memory at once; 0 is 32 MiB." default:"0" placeholder:"BYTES"`
 	MaxAnswers     int64 `name:"max-answer-memory" help:"Bytes of answers in memory at once; 0 is 48 MiB." default:"0" placeholder:"BYTES"`
+	MinFree        int64 `name:"min-free" help:"Bytes of the disk that are kept for the owner, calls, and what gives room back; 0 is 64 MiB, -1 is none." default:"0" placeholder:"BYTES"`
 }
 
 func (l limitFlags) config() server.Limits {
 	return server.Limits{
 		RequestLimits: server.RequestLimits{Connections: l.MaxConnections, PerAddress: l.MaxPerAddress, Bodies: l.MaxBodies, Answers: l.MaxAnswers},
+		Reserve:       l.MinFree,
 	}
 }

@@ -206,9 +206,13 @@ func (x *exchange) refusal(err error) *matrix.Error {
 			"This server cannot store anything at the moment. What is there can still be read; the owner has to look at its disk.")
 	case errors.Is(err, kv.ErrClosed):
 		return matrix.Unknown(http.StatusServiceUnavailable, "The server is stopping.")
-	default:
-		return x.internal(err)
 	}
+	if x.server.space != nil {
+		if full := x.server.space.Failed(err); full != nil {
+			return full
+		}
+	}
+	return x.internal(err)
 }
 
 // isUnwritable: the database is only read, see kv.UnwritableError.

@@ -11,11 +11,13 @@ import (
 
 const (
 	// budgetPatience is how long a request waits for room in a budget.
-	budgetPatience = 2 * time.Second
+	budgetPatience = 5 * time.Second
 	// stallTime is how long a client may move less than stallBytes while others wait for
 	// room; then its request is cut off.
 	stallTime  = 2 * time.Second
 	stallBytes = 16 << 10
+	// stallLook is how often those who wait look for such clients.
+	stallLook = 250 * time.Millisecond
 	// smallBody is what always finds room beside large bodies and answers: the last part of
 	// a budget, one smallReserve-th, is for holds up to this size in bytes.
 	smallBody    = 64 << 10
@@ -34,10 +36,12 @@ type budget struct {
 	by    map[string]int64
 	holds map[*hold]struct{}
 	freed chan struct{} // closed when room may have come; nil: nobody waits
+	// waiting is how much more those want who wait. Of these, who has least is served first.
+	waiting map[*hold]int64
 }
 
 func newBudget(total, each int64, alone bool) *budget {
-	return &budget{total: total, each: each, alone: alone, by: map[string]int64{}, holds: map[*hold]struct{}{}}
+	return &budget{total: total, each: each, alone: alone, by: map[string]int64{}, holds: map[*hold]struct{}{}, waiting: map[*hold]int64{}}
 }
 
 // hold is what one request has of a budget.
@@ -69,35 +73,59 @@ func (h *hold) grow(ctx context.Context, n int64) error {
 	if h.size+n > b.most() {
 		return matrix.TooLarge("This is more than the server can hold at once.")
 	}
-	var limit *time.Timer
+	began := time.Now()
 	for {
 		b.mu.Lock()
 		mine, room := b.room(h, n)
-		if mine && room {
+		if mine && room && !b.yields(h) {
+			delete(b.waiting, h)
 			b.charge(h, n)
 			b.mu.Unlock()
 			return nil
 		}
 		if !room {
-			b.cutStalled(time.Now())
+			b.makeRoom(h, time.Now())
 		}
+		left := budgetPatience - time.Since(began)
+		if left <= 0 || ctx.Err() != nil || h.isCut {
+			delete(b.waiting, h)
+			b.mu.Unlock()
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			return noRoom(mine)
+		}
+		b.waiting[h] = n
 		if b.freed == nil {
 			b.freed = make(chan struct{})
 		}
 		freed := b.freed
 		b.mu.Unlock()
-		if limit == nil {
-			limit = time.NewTimer(budgetPatience)
-			defer limit.Stop()
-		}
-		select {
-		case <-freed:
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-limit.C:
-			return noRoom(mine)
+		wait(ctx, freed, min(left, stallLook))
+	}
+}
+
+// wait ends with any of the three.
+func wait(ctx context.Context, freed <-chan struct{}, d time.Duration) {
+	limit := time.NewTimer(d)
+	defer limit.Stop()
+	select {
+	case <-freed:
+	case <-ctx.Done():
+	case <-limit.C:
+	}
+}
+
+// yields says whether somebody waits who has less and would find room.
+func (b *budget) yields(h *hold) bool {
+	for other, n := range b.waiting {
+		if b.by[other.who] < b.by[h.who] && other.who != h.who {
+			if mine, room := b.room(other, n); mine && room {
+				return true
+			}
 		}
 	}
+	return false
 }
 
 // force charges n bytes that are in memory whatever the budget says.
@@ -142,20 +170,41 @@ func (b *budget) charge(h *hold, n int64) {
 	if !h.listed {
 		h.listed = true
 		b.holds[h] = struct{}{}
-		h.mark = time.Now()
 	}
+	h.mark = time.Now()
 	h.size += n
 	b.used += n
 	b.by[h.who] += n
 }
 
-// cutStalled ends the requests of clients that have not moved for a while.
-func (b *budget) cutStalled(now time.Time) {
-	for h := range b.holds {
-		if h.cut != nil && !h.isCut && !h.mark.IsZero() && now.Sub(h.mark) >= stallTime {
-			h.isCut = true
-			h.cut()
+// makeRoom ends the requests of clients that have not moved for a while, so that h finds room.
+// If there are none, those who hold something wait for each other: then the one gives way whose
+// client has most, unless that is h itself.
+func (b *budget) makeRoom(h *hold, now time.Time) {
+	cut := false
+	var richest *hold
+	for other := range b.holds {
+		switch _, waits := b.waiting[other]; {
+		case waits:
+			if other.who != h.who && b.by[other.who] > b.by[h.who] && (richest == nil || b.by[other.who] > b.by[richest.who]) {
+				richest = other
+			}
+		case other.cut != nil && !other.isCut && !other.mark.IsZero() && now.Sub(other.mark) >= stallTime:
+			cut, other.isCut = true, true
+			other.cut()
 		}
+	}
+	if !cut && richest != nil {
+		richest.isCut = true
+		b.wake()
+	}
+}
+
+// wake lets those who wait look again.
+func (b *budget) wake() {
+	if b.freed != nil {
+		close(b.freed)
+		b.freed = nil
 	}
 }
 
@@ -198,8 +247,5 @@ func (h *hold) release() {
 		delete(b.by, h.who)
 	}
 	h.size, h.listed, h.cut = 0, false, nil
-	if b.freed != nil {
-		close(b.freed)
-		b.freed = nil
-	}
+	b.wake()
 }

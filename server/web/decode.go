@@ -302,6 +302,9 @@ func (x *exchange) readBody() ([]byte, error) {
 	x.body = x.server.bodies.hold(x.client(), func() { _ = rc.SetReadDeadline(longAgo) })
 	body, err := x.readAll(x.bodyReader())
 	x.body.settle()
+	if err != nil {
+		x.body.release() // what has come is dropped
+	}
 	if timed && err == nil {
 		_ = rc.SetReadDeadline(time.Time{}) // the handler may take its time
 	}

@@ -108,6 +108,10 @@ func WriteWith[In, Ready, Out any](prepare func(c *Call, in In) (Ready, error), 
 		if err != nil {
 			return err
 		}
+		if err := x.server.writers.enter(x.call.Ctx, x.client()); err != nil {
+			return err
+		}
+		defer x.server.writers.leave(x.client())
 		return x.server.db.Update(x.call.Ctx, func(tx *kv.WriteTx) (err error) {
 			defer recoverTo(&err) // here, while the stack still tells where
 			if err := x.authenticate(tx); err != nil {

@@ -19,6 +19,7 @@ const (
 	Login        Class = "login"        // password and token attempts
 	Registration Class = "registration" // new accounts
 	Upload       Class = "upload"       // media
+	Writing      Class = "writing"      // all else that is written: messages, state, account data
 )
 
 // Limit is a token bucket: Burst requests at once, refilled at PerSecond.
@@ -39,6 +40,8 @@ func defaultLimits() map[Class]Limit {
 		// Clients ask every two seconds whether the link in the mail was followed.
 		Registration: {PerSecond: 0.6, Burst: 20},
 		Upload:       {PerSecond: 5, Burst: 50},
+		// More than any person sends, and what a card takes beside others.
+		Writing: {PerSecond: 40, Burst: 400},
 	}
 }
 

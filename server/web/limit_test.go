@@ -3,6 +3,7 @@ package web_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -103,5 +104,31 @@ func TestRateLimitByAddress(t *testing.T) {
 				t.Errorf("second: %d", code)
 			}
 		})
+	}
+}
+
+// TestEveryWriteIsCounted sees that what the standard does not mark is counted, too, and that
+// who is not limited is not.
+func TestEveryWriteIsCounted(t *testing.T) {
+	y := newToy(t, func(c *web.Config) {
+		c.RateLimitsOff = false
+		c.RateLimits = map[web.Class]web.Limit{web.Writing: {PerSecond: 1, Burst: 2}}
+	})
+	sent := 0
+	write := func(who string) int {
+		sent++
+		return y.ask("PUT", fmt.Sprintf("/_matrix/client/v3/rooms/!a:h/send/x/%d", sent), who, "{}").Code
+	}
+	for i, want := range []int{200, 200, 429} {
+		if got := write("alice"); got != want {
+			t.Errorf("write %d: %d, want %d", i, got, want)
+		}
+	}
+	if got := write("bob"); got != 200 {
+		t.Errorf("bob pays for alice: %d", got)
+	}
+	y.now = y.now.Add(time.Second)
+	if got := write("alice"); got != 200 {
+		t.Errorf("a second later: %d", got)
 	}
 }

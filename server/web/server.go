@@ -33,6 +33,9 @@ type Config struct {
 	// Limits bounds what is in memory for requests.
 	Limits Limits
 
+	// Space knows whether the disk has room; nil: it always has.
+	Space Space
+
 	// RateLimits replaces the default limit of a class.
 	RateLimits    map[Class]Limit
 	RateLimitsOff bool
@@ -74,6 +77,8 @@ type Server struct {
 	bodies   *budget
 	answers  *budget
 	underway underway
+	writers  writers
+	space    Space
 	proxy    bool
 	seen     func(who Requester, ip, agent string, now time.Time)
 	assert   func(kv.Reader, Requester, matrix.UserID, matrix.DeviceID) (Requester, error)
@@ -103,6 +108,8 @@ func New(cfg Config, routes []Route) (*Server, error) {
 	l := cfg.Limits.Filled()
 	s.bodies = newBudget(l.Bodies, l.BodiesPerClient, false)
 	s.answers = newBudget(l.Answers, l.AnswersPerClient, true)
+	s.writers = writers{by: map[string]*turns{}}
+	s.space = cfg.Space
 	s.underway = underway{most: l.PerAddress, by: map[string]int{}}
 	limits := effectiveLimits(cfg.RateLimits)
 	if !cfg.RateLimitsOff {
@@ -281,12 +288,24 @@ func (x *exchange) admit(ctx context.Context) (answered bool, err error) {
 			return true, nil
 		}
 	}
-	if x.op.route.RateLimited && x.server.limits != nil && !x.unlimited() {
-		if wait := x.server.limits.take(x.op.route.Limit, x.client(), x.call.Now); wait > 0 {
+	if class := x.class(); class != "" && x.server.limits != nil && !x.unlimited() {
+		if wait := x.server.limits.take(class, x.client(), x.call.Now); wait > 0 {
 			return false, matrix.LimitExceeded(wait)
 		}
 	}
-	return false, nil
+	return false, x.refuseForSpace()
+}
+
+// class is what the request is counted as; empty: it is not counted. What is written counts
+// also where the standard does not say so, since each write costs the card a commit.
+func (x *exchange) class() Class {
+	switch route := &x.op.route; {
+	case route.RateLimited:
+		return route.Limit
+	case route.Handler.kind == writeKind:
+		return Writing
+	}
+	return ""
 }
 
 // unlimited says whether the request is not counted.
