@@ -59,6 +59,8 @@ var (
 	OpenIDTokens  = &Keyspace{22, "openid_tokens", parts("hash", Hash), "server/accounts", random, "a token that proves to others who a user is"}
 	Validations   = &Keyspace{23, "validations", parts("session", Text), "server/accounts", random, "an address that is being validated"}
 
+	AccountDataSizes = &Keyspace{136, "account_data_sizes", parts("user", Text), "server/accounts", main, "how many bytes of account data a user has"}
+
 	// rooms.
 	Rooms        = &Keyspace{30, "rooms", parts("room", Text), "server/rooms", main, "a room: version, creator, type"}
 	Events       = &Keyspace{31, "events", parts("room", Text, "position", Number), "server/rooms", main, "an event at its place in the room's timeline"}
@@ -70,6 +72,8 @@ var (
 	RoomAliases  = &Keyspace{37, "room_aliases", parts("room", Text, "alias", Text), "server/rooms", main, "the aliases of a room"}
 	PublicRooms  = &Keyspace{38, "public_rooms", parts("room", Text), "server/rooms", main, "that a room is in the directory"}
 	Relations    = &Keyspace{39, "relations", parts("event", Text, "position", Number), "server/rooms", main, "an event that relates to this one, and how"}
+
+	RoomSizes = &Keyspace{135, "room_sizes", parts("room", Text), "server/rooms", main, "how many bytes the current state of a room has"}
 
 	// search.
 	SearchWords = &Keyspace{40, "search_words", parts("word", Text, "position", Number), "server/search", random, "that the event at a position has a word"}
@@ -92,6 +96,9 @@ var (
 	KeyCounts     = &Keyspace{66, "one_time_key_counts", parts("user", Text, "device", Text, "algorithm", Text), "server/e2ee", main, "how many one-time keys a device has left, and which were claimed last"}
 	BackupVersion = &Keyspace{67, "key_backup_versions", parts("user", Text, "version", Number), "server/e2ee", main, "a version of a key backup"}
 	BackupKeys    = &Keyspace{68, "key_backup_keys", parts("user", Text, "version", Number, "room", Text, "session", Text), "server/e2ee", main, "a backed-up session"}
+
+	InboxSizes  = &Keyspace{137, "to_device_sizes", parts("user", Text, "device", Text, "sender", Text), "server/e2ee", main, "how many bytes of messages of a sender wait for a device; of all under the empty name"}
+	BackupSizes = &Keyspace{138, "key_backup_sizes", parts("user", Text, "version", Number), "server/e2ee", main, "how many bytes the keys of a backup have"}
 
 	Dehydrated = &Keyspace{96, "dehydrated_devices", parts("user", Text), "server/e2ee", main, "the user's dehydrated device and what its keys are, encrypted, as JSON (MSC3814)"}
 
@@ -129,11 +136,11 @@ func Ledger() []*Keyspace {
 	return []*Keyspace{
 		metaSpace, Settings, Changes, Cursors, Incarnations,
 		Users, Devices, AccessTokens, RefreshTokens, DeviceTokens, AccountData, Filters,
-		OnceAnswers, RegTokens, Threepids, LoginTokens, OpenIDTokens, Validations,
-		Rooms, Events, EventIDs, State, StateHistory, Memberships, Aliases, RoomAliases, PublicRooms, Relations,
+		OnceAnswers, RegTokens, Threepids, LoginTokens, OpenIDTokens, Validations, AccountDataSizes,
+		Rooms, Events, EventIDs, State, StateHistory, Memberships, Aliases, RoomAliases, PublicRooms, Relations, RoomSizes,
 		SearchWords, SearchTexts,
 		Reports, NoticeRooms, Receipts,
-		DeviceKeys, OneTimeKeys, FallbackKeys, CrossSigning, KeySignatures, ToDevice, KeyCounts, BackupVersion, BackupKeys, Dehydrated,
+		DeviceKeys, OneTimeKeys, FallbackKeys, CrossSigning, KeySignatures, ToDevice, KeyCounts, BackupVersion, BackupKeys, InboxSizes, BackupSizes, Dehydrated,
 		PushRules, Pushers, PushSecrets, PushTopics, PushKeys, MediaItems, MediaBlobs, MediaUsage, MediaPending, MediaThumbs, MediaPreviews, BoardSettings, BoardSongs, BoardUploads, BoardCalls, BoardTold,
 		Appservices, AppserviceQueues, AppserviceRooms,
 	}

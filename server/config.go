@@ -100,13 +100,20 @@ type Limits struct {
 	// Reserve is how many bytes of the disk are kept for the owner, for calls and for what
 	// gives room back; 0: DefaultReserve; negative: none.
 	Reserve int64
+	// RoomState is how many bytes the state of a room may have, AccountData those of a user in
+	// all, Inbox the messages that wait for a device, KeyBackup the keys of a backup; 0: the
+	// defaults of rooms, accounts and e2ee; negative: any number. What is more at the upgrade
+	// stays, and can be read and removed.
+	RoomState, AccountData, Inbox, KeyBackup int64
+	// Devices is how many devices a user may have; 0: accounts.MaxDevices.
+	Devices int
 }
 
 // check refuses what cannot be.
 func (l *Limits) check() error {
 	for name, n := range map[string]int64{
 		"connections": int64(l.Connections), "connections of one address": int64(l.PerAddress),
-		"bytes of request bodies": l.Bodies, "bytes of answers": l.Answers,
+		"bytes of request bodies": l.Bodies, "bytes of answers": l.Answers, "devices": int64(l.Devices),
 	} {
 		if n < 0 {
 			return fmt.Errorf("the limit of %s cannot be %d", name, n)

@@ -158,16 +158,21 @@ func (s *Server) keepers(ctx context.Context) (err error) {
 		LoginTokenLife: c.People.LoginTokenLife, LoginTokenEvery: c.People.LoginTokenEvery,
 		GuestLife:       c.People.guestLife(),
 		AccessTokenLife: c.People.AccessTokenLife,
+		MaxAccountData:  c.Limits.AccountData, MaxDevices: c.Limits.Devices,
 	})
 	keyID, key := s.Setup.SigningKey()
 	s.Rooms = rooms.New(rooms.Config{
 		DB: s.DB, Changes: s.Changes, Profiles: profiles{s.Accounts}, People: s.Accounts,
 		Server: s.Setup.ServerName(), KeyID: keyID, Key: key, DefaultVersion: c.RoomVersion, Now: c.Now,
+		MaxState: c.Limits.RoomState,
 	})
 	s.History = history.New(history.Config{Rooms: s.Rooms})
 	s.Search = search.New(search.Config{DB: s.DB, Changes: s.Changes, Rooms: s.Rooms})
 	s.Ephemeral = ephemeral.New(ephemeral.Config{DB: s.DB, Changes: s.Changes, Rooms: s.Rooms, Now: c.Now})
-	s.E2EE = e2ee.New(e2ee.Config{DB: s.DB, Changes: s.Changes, Accounts: s.Accounts, Rooms: s.Rooms, Server: s.Setup.ServerName()})
+	s.E2EE = e2ee.New(e2ee.Config{
+		DB: s.DB, Changes: s.Changes, Accounts: s.Accounts, Rooms: s.Rooms, Server: s.Setup.ServerName(),
+		MaxInbox: c.Limits.Inbox, MaxBackup: c.Limits.KeyBackup,
+	})
 
 	if s.Media, err = media.New(s.mediaConfig()); err != nil {
 		return err
@@ -198,6 +203,10 @@ func (s *Server) keepers(ctx context.Context) (err error) {
 	s.runs("appservice", s.Services.Run)
 	s.runs("control", s.runControl)
 	s.runs("accounts", s.Accounts.Run)
+	s.runs("sizes of rooms", s.Rooms.RunSizes)
+	s.runs("sizes of account data", s.Accounts.RunSizes)
+	s.runs("sizes of inboxes", s.E2EE.RunInboxSizes)
+	s.runs("sizes of key backups", s.E2EE.RunBackupSizes)
 	s.runs("media", s.Media.Run)
 	s.runs("search", s.Search.Run)
 	s.runs("ephemeral", s.Ephemeral.Run)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"strings"
 	"sync"
 	"syscall"
@@ -40,7 +39,7 @@ type space struct {
 	reserve int64 // bytes; negative: none
 	free    func() (int64, error)
 	now     func() time.Time
-	contact func() string
+	owner   func() string // whom to turn to, as a URI
 	// tell is called once when the disk is full and once when that is over.
 	tell  func(ctx context.Context, full bool, free int64) error
 	log   *slog.Logger
@@ -85,8 +84,11 @@ func isDiskFull(err error) bool {
 }
 
 func (s *space) refusal(why string) *matrix.Error {
-	return matrix.Refusal(http.StatusForbidden, "M_RESOURCE_LIMIT_EXCEEDED", why).With("admin_contact", s.contact())
+	return matrix.ResourceLimit(why).With("admin_contact", s.Contact())
 }
+
+// Contact implements web.Space.
+func (s *space) Contact() string { return s.owner() }
 
 // isFull looks at the disk, unless that was a moment ago.
 func (s *space) isFull() bool {
@@ -171,7 +173,7 @@ func (s *Server) openSpace() {
 	s.space = &space{
 		reserve: reserve, now: c.Now, log: c.Log, nudge: make(chan struct{}, 1),
 		free: func() (int64, error) { return s.Media.Free(c.Data) },
-		contact: func() (uri string) {
+		owner: func() (uri string) {
 			err := s.DB.View(context.Background(), func(tx *kv.ReadTx) error {
 				uri = s.contact(tx)
 				return nil

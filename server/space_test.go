@@ -19,8 +19,8 @@ import (
 func testSpace(free *atomic.Int64, told *[]string, text *strings.Builder) *space {
 	return &space{
 		reserve: 1000, now: time.Now, log: slog.New(slog.NewTextHandler(text, nil)), nudge: make(chan struct{}, 1),
-		free:    func() (int64, error) { return free.Load(), nil },
-		contact: func() string { return "matrix:u/owner:h" },
+		free:  func() (int64, error) { return free.Load(), nil },
+		owner: func() string { return "matrix:u/owner:h" },
 		tell: func(_ context.Context, full bool, left int64) error {
 			if free.Load() == 0 {
 				return fmt.Errorf("commit: %w", syscall.ENOSPC)

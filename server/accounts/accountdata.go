@@ -67,7 +67,8 @@ func (k *Keeper) SetAccountData(tx *kv.WriteTx, user matrix.UserID, room matrix.
 
 // StoreAccountData writes account data, in canonical form, and tells the user's devices
 // if it is other than before. The errors are M_BAD_JSON if content is no object, M_INVALID_PARAM,
-// M_TOO_LARGE, M_NOT_FOUND if there is no such user, M_FORBIDDEN if there are too many types.
+// M_TOO_LARGE, M_NOT_FOUND if there is no such user, M_FORBIDDEN if there are too many types, and
+// M_RESOURCE_LIMIT_EXCEEDED if the user has too much in all.
 func (k *Keeper) StoreAccountData(tx *kv.WriteTx, user matrix.UserID, room matrix.RoomID, typ string, content json.RawMessage) error {
 	switch {
 	case typ == "" || len(typ) > matrix.MaxIDBytes:
@@ -98,6 +99,9 @@ func (k *Keeper) StoreAccountData(tx *kv.WriteTx, user matrix.UserID, room matri
 		if n >= MaxAccountDataTypes {
 			return matrix.Forbidden("there are too many types of account data")
 		}
+	}
+	if err := k.growAccountData(tx, key, before, content, there); err != nil {
+		return err
 	}
 	k.accountData.Put(tx, key, content)
 	k.changes.Append(tx, changes.Change{Kind: changes.AccountData, User: user, Room: room, Key: typ})

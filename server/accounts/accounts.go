@@ -37,6 +37,11 @@ type Config struct {
 	// AccessTokenLife is how long an access token lasts whose client can refresh
 	// it; zero is DefaultAccessTokenLife. Other clients get tokens without end.
 	AccessTokenLife time.Duration
+	// MaxAccountData is how many bytes of account data a user may have in all; 0:
+	// DefaultMaxAccountData; negative: any number. Who has more keeps it.
+	MaxAccountData int64
+	// MaxDevices is how many devices a user may have; 0: the constant of that name.
+	MaxDevices int
 	// LoginTokenLife is how long a token for m.login.token lasts; zero is DefaultLoginTokenLife.
 	LoginTokenLife time.Duration
 	// LoginTokenEvery is how long a user waits for the next one; zero is
@@ -93,7 +98,11 @@ type Keeper struct {
 	validations   *kv.Table[string, validationRow]
 	openIDTokens  *kv.Table[tokenHash, loginTokenRow]
 
-	hasher     *hasher
+	hasher         *hasher
+	sizes          *kv.Tally[matrix.UserID] // bytes of account data
+	maxAccountData int64
+	maxDevices     int
+
 	accessLife time.Duration
 	loginLife  time.Duration
 	loginEvery time.Duration
@@ -125,26 +134,29 @@ func New(c Config) *Keeper {
 	}
 	k := &Keeper{
 		db: c.DB, setup: c.Setup, changes: c.Changes, now: c.Now, log: c.Log,
-		users:         kv.NewTable[matrix.UserID, UserRow](c.DB, kv.Users),
-		devices:       kv.NewTable[DeviceKey, DeviceRow](c.DB, kv.Devices),
-		accessTokens:  kv.NewTable[tokenHash, accessTokenRow](c.DB, kv.AccessTokens),
-		refreshTokens: kv.NewTable[tokenHash, refreshTokenRow](c.DB, kv.RefreshTokens),
-		deviceTokens:  kv.NewTable[deviceTokenKey, deviceTokenRow](c.DB, kv.DeviceTokens),
-		loginTokens:   kv.NewTable[tokenHash, loginTokenRow](c.DB, kv.LoginTokens),
-		regTokens:     kv.NewTable[string, RegistrationToken](c.DB, kv.RegTokens),
-		accountData:   kv.NewTable[accountDataKey, []byte](c.DB, kv.AccountData),
-		filters:       kv.NewTable[filterKey, []byte](c.DB, kv.Filters),
-		answers:       kv.NewTable[answerKey, answerRow](c.DB, kv.OnceAnswers),
-		threepids:     kv.NewTable[threepidKey, threepidRow](c.DB, kv.Threepids),
-		validations:   kv.NewTable[string, validationRow](c.DB, kv.Validations),
-		openIDTokens:  kv.NewTable[tokenHash, loginTokenRow](c.DB, kv.OpenIDTokens),
-		hasher:        newHasher(c.Hashing),
-		accessLife:    cmp.Or(c.AccessTokenLife, DefaultAccessTokenLife),
-		loginLife:     cmp.Or(c.LoginTokenLife, DefaultLoginTokenLife),
-		loginEvery:    cmp.Or(c.LoginTokenEvery, DefaultLoginTokenEvery),
-		guestLife:     c.GuestLife,
+		users:          kv.NewTable[matrix.UserID, UserRow](c.DB, kv.Users),
+		devices:        kv.NewTable[DeviceKey, DeviceRow](c.DB, kv.Devices),
+		accessTokens:   kv.NewTable[tokenHash, accessTokenRow](c.DB, kv.AccessTokens),
+		refreshTokens:  kv.NewTable[tokenHash, refreshTokenRow](c.DB, kv.RefreshTokens),
+		deviceTokens:   kv.NewTable[deviceTokenKey, deviceTokenRow](c.DB, kv.DeviceTokens),
+		loginTokens:    kv.NewTable[tokenHash, loginTokenRow](c.DB, kv.LoginTokens),
+		regTokens:      kv.NewTable[string, RegistrationToken](c.DB, kv.RegTokens),
+		accountData:    kv.NewTable[accountDataKey, []byte](c.DB, kv.AccountData),
+		filters:        kv.NewTable[filterKey, []byte](c.DB, kv.Filters),
+		answers:        kv.NewTable[answerKey, answerRow](c.DB, kv.OnceAnswers),
+		threepids:      kv.NewTable[threepidKey, threepidRow](c.DB, kv.Threepids),
+		validations:    kv.NewTable[string, validationRow](c.DB, kv.Validations),
+		openIDTokens:   kv.NewTable[tokenHash, loginTokenRow](c.DB, kv.OpenIDTokens),
+		hasher:         newHasher(c.Hashing),
+		maxAccountData: cmp.Or(c.MaxAccountData, DefaultMaxAccountData),
+		maxDevices:     cmp.Or(c.MaxDevices, MaxDevices),
+		accessLife:     cmp.Or(c.AccessTokenLife, DefaultAccessTokenLife),
+		loginLife:      cmp.Or(c.LoginTokenLife, DefaultLoginTokenLife),
+		loginEvery:     cmp.Or(c.LoginTokenEvery, DefaultLoginTokenEvery),
+		guestLife:      c.GuestLife,
 	}
 	rand.Read(k.uia.key[:]) // never fails: see crypto/rand
+	k.sizes = k.newSizes()
 	c.DB.AddCheck("accounts", k.check)
 	return k
 }

@@ -14,7 +14,8 @@ import (
 )
 
 const (
-	// MaxDevices is how many devices a user may have at a time.
+	// MaxDevices is how many devices a user may have at a time, where Config names no other
+	// number.
 	MaxDevices = 200
 	// MaxDeviceNameBytes is the longest display name of a device.
 	MaxDeviceNameBytes = 256
@@ -111,7 +112,7 @@ func (k *Keeper) addDevice(tx *kv.WriteTx, key DeviceKey, row DeviceRow) error {
 	for range k.devices.Keys(tx, kv.Prefix(key.User)) {
 		n++
 	}
-	if n >= MaxDevices {
+	if n >= k.maxDevices {
 		return matrix.Forbidden(fmt.Sprintf("this account has %d devices already: log some of them out first", n))
 	}
 	row.Created = ms(k.now())

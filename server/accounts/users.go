@@ -254,6 +254,7 @@ func (k *Keeper) Deactivate(tx *kv.WriteTx, user matrix.UserID, erase bool) erro
 		for key := range k.accountData.Keys(tx, kv.Prefix(user)) {
 			k.accountData.Delete(tx, key)
 		}
+		k.sizes.Forget(tx, user)
 		for key := range k.filters.Keys(tx, kv.Prefix(user)) {
 			k.filters.Delete(tx, key)
 		}

@@ -153,6 +153,7 @@ func (k *Keeper) DeleteBackup(tx *kv.WriteTx, user matrix.UserID, version string
 	for key := range k.backup.Keys(tx, kv.Prefix(user, id.Version)) {
 		k.backup.Delete(tx, key)
 	}
+	k.backupSizes.Forget(tx, id)
 	k.versions.Put(tx, id, versionRow{Algorithm: row.Algorithm, Deleted: true})
 	return nil
 }

@@ -74,7 +74,8 @@ func (row backupRow) betterThan(old backupRow) bool {
 
 // PutBackupKeys writes sessions to the current version; a session that is there is
 // replaced only by a better key. The errors are M_NOT_FOUND without a backup,
-// M_WRONG_ROOM_KEYS_VERSION for another version than the current, and M_BAD_JSON.
+// M_WRONG_ROOM_KEYS_VERSION for another version than the current, M_BAD_JSON, and
+// M_RESOURCE_LIMIT_EXCEEDED if the backup has no room for more.
 func (k *Keeper) PutBackupKeys(tx *kv.WriteTx, user matrix.UserID, version string, rooms map[matrix.RoomID]RoomBackup) (BackupState, error) {
 	id, row, err := k.writable(tx, user, version)
 	if err != nil {
@@ -95,8 +96,14 @@ func (k *Keeper) PutBackupKeys(tx *kv.WriteTx, user matrix.UserID, version strin
 			if had && !key.betterThan(old) {
 				continue
 			}
-			if !had {
+			delta := key.size(at)
+			if had {
+				delta -= old.size(at)
+			} else {
 				row.Count++
+			}
+			if err := k.growBackup(tx, id, delta); err != nil {
+				return BackupState{}, err
 			}
 			changed = changed || !had || !bytes.Equal(old.Data, key.Data)
 			k.backup.Put(tx, at, key)
@@ -133,7 +140,8 @@ func (k *Keeper) DeleteBackupKeys(tx *kv.WriteTx, user matrix.UserID, version st
 		return BackupState{}, err
 	}
 	deleted := uint64(0)
-	for key := range k.backup.Keys(tx, backupRange(id, room, session)) {
+	for key, s := range k.backup.Scan(tx, backupRange(id, room, session)) {
+		k.backupSizes.Add(tx, id, -s.size(key))
 		k.backup.Delete(tx, key)
 		deleted++
 	}

@@ -1,6 +1,7 @@
 package e2ee
 
 import (
+	"cmp"
 	"encoding/json"
 	"iter"
 	"sync"
@@ -48,6 +49,10 @@ type Config struct {
 	// whom the viewer met or parted from; who is farther behind is told of everybody. 0:
 	// DefaultFarBehind.
 	FarBehind changes.Position
+	// MaxInbox is how many bytes of messages may wait for a device, MaxBackup how many the keys
+	// of a backup may have; 0: DefaultMaxInbox, DefaultMaxBackup; negative: any number. What
+	// is more already stays.
+	MaxInbox, MaxBackup int64
 }
 
 // DefaultFarBehind is Config.FarBehind, where none is named.
@@ -66,6 +71,9 @@ type Keeper struct {
 	versions   *kv.Table[versionKey, versionRow]
 	backup     *kv.Table[backupKey, backupRow]
 	dehydrated *kv.Table[matrix.UserID, dehydratedRow]
+
+	inboxSizes  *kv.Tally[inboxSizeKey]
+	backupSizes *kv.Tally[versionKey]
 
 	mu    sync.Mutex
 	acked map[deviceKey]changes.Position // up to where a device has taken its messages
@@ -133,6 +141,8 @@ func New(c Config) *Keeper {
 	if c.FarBehind == 0 {
 		c.FarBehind = DefaultFarBehind
 	}
+	c.MaxInbox = cmp.Or(c.MaxInbox, DefaultMaxInbox)
+	c.MaxBackup = cmp.Or(c.MaxBackup, DefaultMaxBackup)
 	k := &Keeper{
 		Config:     c,
 		deviceKeys: kv.NewTable[deviceKey, []byte](c.DB, kv.DeviceKeys),
@@ -147,6 +157,7 @@ func New(c Config) *Keeper {
 		dehydrated: kv.NewTable[matrix.UserID, dehydratedRow](c.DB, kv.Dehydrated),
 		acked:      map[deviceKey]changes.Position{},
 	}
+	k.openSizes()
 	c.DB.AddCheck("e2ee", k.check)
 	return k
 }
@@ -158,6 +169,7 @@ func (k *Keeper) DeviceDeleted(tx *kv.WriteTx, user matrix.UserID, device matrix
 	for key := range k.inbox.Keys(tx, kv.Prefix(user, device)) {
 		k.inbox.Delete(tx, key)
 	}
+	k.forgetInbox(tx, user, device)
 	k.dropSignatures(tx, user, string(device))
 	k.deviceKeys.Delete(tx, deviceKey{user, device})
 	if row, ok := k.dehydrated.Get(tx, user); ok && row.Device == device {

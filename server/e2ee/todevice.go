@@ -19,20 +19,21 @@ const (
 	maxToDeviceContent = 64 << 10
 	// maxToDeviceType is the length of a message's type in bytes.
 	maxToDeviceType = 255
-	// maxInbox is how many messages wait for a device at most; then the oldest go.
-	maxInbox = 5000
 )
 
 // allDevices in place of a device ID means every device of the user.
 const allDevices = "*"
 
 // SendToDevice puts messages into the inboxes of devices. Devices that do not exist are
-// passed over, and so are users of other servers. The errors are M_BAD_JSON for content
-// that is no object, M_TOO_LARGE and M_INVALID_PARAM.
+// passed over, and so are users of other servers, and devices for which too much waits, while
+// others take the message: one that lies in a drawer must not keep the rest from hearing. The
+// errors are M_BAD_JSON for content that is no object, M_TOO_LARGE, M_INVALID_PARAM, and
+// M_RESOURCE_LIMIT_EXCEEDED if no device can take its message.
 func (k *Keeper) SendToDevice(tx *kv.WriteTx, sender matrix.UserID, eventType string, messages map[matrix.UserID]map[matrix.DeviceID]json.RawMessage) error {
 	if eventType == "" || len(eventType) > maxToDeviceType {
 		return matrix.InvalidParam(fmt.Sprintf("an event type has 1 to %d bytes", maxToDeviceType))
 	}
+	taken, full := 0, 0
 	for _, user := range slices.Sorted(maps.Keys(messages)) {
 		for _, to := range slices.Sorted(maps.Keys(messages[user])) {
 			content := messages[user][to]
@@ -46,9 +47,18 @@ func (k *Keeper) SendToDevice(tx *kv.WriteTx, sender matrix.UserID, eventType st
 				continue
 			}
 			for _, device := range k.recipients(tx, user, to) {
-				k.deliver(tx, user, device, messageRow{sender, eventType, content})
+				m := messageRow{sender, eventType, content}
+				if !k.hasRoom(tx, user, device, m) {
+					full++
+					continue
+				}
+				k.deliver(tx, user, device, m)
+				taken++
 			}
 		}
+	}
+	if full > 0 && taken == 0 {
+		return inboxFull()
 	}
 	return nil
 }
@@ -69,13 +79,8 @@ func (k *Keeper) recipients(r kv.Reader, user matrix.UserID, to matrix.DeviceID)
 
 func (k *Keeper) deliver(tx *kv.WriteTx, user matrix.UserID, device matrix.DeviceID, m messageRow) {
 	pos := k.Changes.Append(tx, changes.Change{Kind: changes.ToDevice, User: user, Device: device})
+	k.countMessage(tx, user, device, m, 1)
 	k.inbox.Put(tx, inboxKey{user, device, uint64(pos)}, m)
-	waiting := 0
-	for id := range k.inbox.Keys(tx, kv.Prefix(user, device).Reverse()) {
-		if waiting++; waiting > maxInbox {
-			k.inbox.Delete(tx, id)
-		}
-	}
 }
 
 // toDeviceEvent is a message as /sync shows it.
@@ -143,7 +148,8 @@ func (k *Keeper) AckToDevice(r kv.Reader, user matrix.UserID, device matrix.Devi
 		k.mu.Lock()
 		through := k.acked[id]
 		k.mu.Unlock()
-		for key := range k.inbox.Keys(tx, kv.Prefix(user, device).Through(uint64(through))) {
+		for key, m := range k.inbox.Scan(tx, kv.Prefix(user, device).Through(uint64(through))) {
+			k.countMessage(tx, user, device, m, -1)
 			k.inbox.Delete(tx, key)
 		}
 		return nil

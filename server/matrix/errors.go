@@ -109,6 +109,13 @@ func TooLarge(msg string) *Error {
 	return refuse(http.StatusRequestEntityTooLarge, "M_TOO_LARGE", msg)
 }
 
+// ResourceLimit is 403 M_RESOURCE_LIMIT_EXCEEDED: a bound of what is stored is reached. The
+// answer also needs an admin_contact, which server/web adds (spec: client-server API, common
+// error codes).
+func ResourceLimit(msg string) *Error {
+	return refuse(http.StatusForbidden, "M_RESOURCE_LIMIT_EXCEEDED", msg)
+}
+
 // UserInUse is 400 M_USER_IN_USE.
 func UserInUse() *Error {
 	return refuse(http.StatusBadRequest, "M_USER_IN_USE", "that user name is taken")

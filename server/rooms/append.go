@@ -114,6 +114,11 @@ func (k *Keeper) referenceHashes(r kv.Reader, v roomver.Version, lists ...[]matr
 
 // append gives an authorised event its position and its rows; er is what the row says besides.
 func (k *Keeper) append(tx *kv.WriteTx, p *pdu.PDU, er eventRow) (*Event, error) {
+	if p.StateKey != nil {
+		if err := k.grow(tx, p); err != nil {
+			return nil, err
+		}
+	}
 	pos := k.Changes.Append(tx, changes.Change{Kind: changes.Event, Room: p.Room})
 	er.ID, er.PDU = p.ID, p.Raw
 	if p.StateKey != nil {
@@ -222,6 +227,7 @@ func (k *Keeper) redact(tx *kv.WriteTx, row RoomRow, a SendArgs) (*Event, error)
 		return nil, err
 	}
 	k.unrelate(tx, target)
+	k.shrink(tx, target, er.PDU, stripped)
 	er.PDU, er.RedactedBy, er.Notice = stripped, e.ID, er.Notice.kept()
 	k.events.Put(tx, key, er)
 	return e, nil

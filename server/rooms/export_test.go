@@ -27,3 +27,19 @@ func (k *Keeper) LoseEvent(tx *kv.WriteTx, id matrix.EventID) {
 	place, _ := k.eventIDs.Get(tx, id)
 	k.events.Delete(tx, eventKey(place))
 }
+
+// ForgetStateSize makes a room look as it did before its state was counted.
+func (k *Keeper) ForgetStateSize(tx *kv.WriteTx, room matrix.RoomID) { k.sizes.Forget(tx, room) }
+
+// CheckSizes reports rooms whose state is counted wrongly.
+func (k *Keeper) CheckSizes(r kv.Reader, report func(string, ...any)) {
+	for room, size := range k.sizes.All(r, kv.All()) {
+		n := int64(0)
+		for key, pos := range k.state.Scan(r, kv.Prefix(room)) {
+			n += k.sizeAt(r, key.Room, pos)
+		}
+		if n != size {
+			report("the state of %s has %d bytes and is counted as %d", room, n, size)
+		}
+	}
+}

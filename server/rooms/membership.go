@@ -312,8 +312,8 @@ func (k *Keeper) ProfileChanged(tx *kv.WriteTx, user matrix.UserID) error {
 		_, err = k.send(tx, row, SendArgs{
 			Room: room, Sender: user, Type: "m.room.member", StateKey: &key, Content: raw, automatic: true,
 		})
-		if matrix.IsCode(err, "M_FORBIDDEN") {
-			continue // a restricted room whose authoriser is gone keeps the old name
+		if matrix.IsCode(err, "M_FORBIDDEN") || matrix.IsCode(err, "M_RESOURCE_LIMIT_EXCEEDED") {
+			continue // a restricted room whose authoriser is gone, or a full one, keeps the old name
 		}
 		if err != nil {
 			return err

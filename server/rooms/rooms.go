@@ -73,8 +73,11 @@ type Config struct {
 	// DefaultVersion is the version of rooms whose maker asked for none; empty for
 	// roomver.Default.
 	DefaultVersion string
-	Now            func() time.Time // nil: time.Now
-	Random         io.Reader        // nil: crypto/rand
+	// MaxState is how many bytes the state of a room may have; 0: DefaultMaxState; negative:
+	// any number. Rooms that have more keep it.
+	MaxState int64
+	Now      func() time.Time // nil: time.Now
+	Random   io.Reader        // nil: crypto/rand
 }
 
 // Keeper owns the rooms.
@@ -90,6 +93,7 @@ type Keeper struct {
 	aliases     *kv.Table[matrix.RoomAlias, AliasRow]
 	roomAliases *kv.Table[roomAliasKey, none]
 	public      *kv.Table[matrix.RoomID, none]
+	sizes       *kv.Tally[matrix.RoomID] // bytes of current state
 	witnesses   []Witness
 	// visibilities remembers what the events that set the history visibility say.
 	visibilities visibilities
@@ -176,6 +180,9 @@ func New(c Config) *Keeper {
 	if c.DefaultVersion == "" {
 		c.DefaultVersion = roomver.Default
 	}
+	if c.MaxState == 0 {
+		c.MaxState = DefaultMaxState
+	}
 	k := &Keeper{
 		Config:      c,
 		rooms:       kv.NewTable[matrix.RoomID, RoomRow](c.DB, kv.Rooms),
@@ -189,6 +196,7 @@ func New(c Config) *Keeper {
 		roomAliases: kv.NewTable[roomAliasKey, none](c.DB, kv.RoomAliases),
 		public:      kv.NewTable[matrix.RoomID, none](c.DB, kv.PublicRooms),
 	}
+	k.sizes = k.newSizes()
 	c.DB.AddCheck("rooms", k.check)
 	return k
 }

@@ -156,6 +156,9 @@ func (x *exchange) fail(err error) {
 	if e.Code != "" {
 		fields["errcode"], fields["error"] = e.Code, asSentence(e.Message)
 	}
+	if _, told := fields["admin_contact"]; e.Code == "M_RESOURCE_LIMIT_EXCEEDED" && !told && x.server.space != nil {
+		fields["admin_contact"] = x.server.space.Contact()
+	}
 	if e.Retry > 0 {
 		seconds := (e.Retry + time.Second - 1) / time.Second
 		h.Set("Retry-After", strconv.FormatInt(int64(seconds), 10))

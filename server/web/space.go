@@ -14,6 +14,8 @@ type Space interface {
 	// Failed says what the client is told of an error that comes from a full disk; nil if
 	// it has another reason.
 	Failed(err error) *matrix.Error
+	// Contact is whom clients may turn to when there is no room, as a URI.
+	Contact() string
 }
 
 // refuseForSpace asks whether there is room for what the request writes. What is deleted
