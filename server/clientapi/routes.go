@@ -3,6 +3,7 @@ package clientapi
 import (
 	"net/http"
 
+	"porchlight/kv"
 	"porchlight/server/web"
 )
 
@@ -98,7 +99,9 @@ func (a *API) Routes() []web.Route {
 		{Op: "getLocalAliases", Method: get, Path: "/_matrix/client/v3/rooms/{roomId}/aliases", Aliases: []string{"/_matrix/client/unstable/org.matrix.msc2432/rooms/{roomId}/aliases"}, Access: web.User, RateLimited: true, Handler: web.Read(a.getLocalAliases)},
 
 		// event_context.yaml
-		{Op: "getEventContext", Method: get, Path: "/_matrix/client/v3/rooms/{roomId}/context/{eventId}", Access: web.User, Guests: true, Handler: web.Read(a.getEventContext)},
+		{Op: "getEventContext", Method: get, Path: "/_matrix/client/v3/rooms/{roomId}/context/{eventId}", Access: web.User, Guests: true, Handler: web.ReadSized(func(c *web.Call, tx *kv.ReadTx, in getEventContextIn) int64 {
+			return a.stateSize(c, tx, roomIn{in.Room})
+		}, a.getEventContext)},
 
 		// filter.yaml
 		{Op: "defineFilter", Method: post, Path: "/_matrix/client/v3/user/{userId}/filter", Access: web.User, Handler: web.Write(a.defineFilter)},
@@ -118,7 +121,7 @@ func (a *API) Routes() []web.Route {
 		{Op: "putRoomKeysVersion", Method: put, Path: "/_matrix/client/v3/room_keys/version/{version}", Access: web.User, RateLimited: true, Handler: web.Write(a.putRoomKeysVersion)},
 		{Op: "deleteRoomKeysVersion", Method: remove, Path: "/_matrix/client/v3/room_keys/version/{version}", Access: web.User, RateLimited: true, Handler: web.Write(a.deleteRoomKeysVersion)},
 		{Op: "putRoomKeys", Method: put, Path: "/_matrix/client/v3/room_keys/keys", Access: web.User, RateLimited: true, MaxBody: maxKeysBody, Handler: web.Write(a.putRoomKeys)},
-		{Op: "getRoomKeys", Method: get, Path: "/_matrix/client/v3/room_keys/keys", Access: web.User, RateLimited: true, Handler: web.Read(a.getRoomKeys)},
+		{Op: "getRoomKeys", Method: get, Path: "/_matrix/client/v3/room_keys/keys", Access: web.User, RateLimited: true, Handler: web.ReadSized(a.backupSize, a.getRoomKeys)},
 		{Op: "deleteRoomKeys", Method: remove, Path: "/_matrix/client/v3/room_keys/keys", Access: web.User, RateLimited: true, Handler: web.Write(a.deleteRoomKeys)},
 		{Op: "putRoomKeysByRoomId", Method: put, Path: "/_matrix/client/v3/room_keys/keys/{roomId}", Access: web.User, RateLimited: true, MaxBody: maxKeysBody, Handler: web.Write(a.putRoomKeysByRoomId)},
 		{Op: "getRoomKeysByRoomId", Method: get, Path: "/_matrix/client/v3/room_keys/keys/{roomId}", Access: web.User, RateLimited: true, Handler: web.Read(a.getRoomKeysByRoomId)},
@@ -181,7 +184,7 @@ func (a *API) Routes() []web.Route {
 
 		// old_sync.yaml and peeking_events.yaml
 		{Op: "getEvents", Method: get, Path: "/_matrix/client/v3/events", Access: web.User, Guests: true, Handler: web.Plain(a.getEvents)},
-		{Op: "initialSync", Method: get, Path: "/_matrix/client/v3/initialSync", Access: web.User, Handler: web.Read(a.initialSync)},
+		{Op: "initialSync", Method: get, Path: "/_matrix/client/v3/initialSync", Access: web.User, Handler: web.ReadSized(func(c *web.Call, tx *kv.ReadTx, _ initialSyncIn) int64 { return a.everything(c.Ctx, tx, c.User) }, a.initialSync)},
 		{Op: "getOneEvent", Method: get, Path: "/_matrix/client/v3/events/{eventId}", Access: web.User, Handler: web.Read(a.getOneEvent)},
 
 		// password_management.yaml
@@ -252,7 +255,9 @@ func (a *API) Routes() []web.Route {
 		{Op: "getEventByTimestamp", Method: get, Path: "/_matrix/client/v1/rooms/{roomId}/timestamp_to_event", Aliases: []string{"/_matrix/client/unstable/org.matrix.msc3030/rooms/{roomId}/timestamp_to_event"}, Access: web.User, RateLimited: true, Handler: web.Read(a.getEventByTimestamp)},
 
 		// room_initial_sync.yaml
-		{Op: "roomInitialSync", Method: get, Path: "/_matrix/client/v3/rooms/{roomId}/initialSync", Access: web.User, Guests: true, Handler: web.Read(a.roomInitialSync)},
+		{Op: "roomInitialSync", Method: get, Path: "/_matrix/client/v3/rooms/{roomId}/initialSync", Access: web.User, Guests: true, Handler: web.ReadSized(func(c *web.Call, tx *kv.ReadTx, in roomInitialSyncIn) int64 {
+			return a.stateSize(c, tx, roomIn{in.Room})
+		}, a.roomInitialSync)},
 
 		// room_send.yaml
 		{Op: "sendMessage", Method: put, Path: "/_matrix/client/v3/rooms/{roomId}/send/{eventType}/{txnId}", Access: web.User, Guests: true, Once: true, MaxBody: maxEventBody, Handler: web.Write(a.sendMessage)},
@@ -269,8 +274,10 @@ func (a *API) Routes() []web.Route {
 		// rooms.yaml
 		{Op: "getOneRoomEvent", Method: get, Path: "/_matrix/client/v3/rooms/{roomId}/event/{eventId}", Access: web.User, Guests: true, Handler: web.Read(a.getOneRoomEvent)},
 		{Op: "getRoomStateWithKey", Method: get, Path: "/_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}", EmptyLast: true, Access: web.User, Guests: true, Handler: web.Read(a.getRoomStateWithKey)},
-		{Op: "getRoomState", Method: get, Path: "/_matrix/client/v3/rooms/{roomId}/state", Access: web.User, Guests: true, Handler: web.Read(a.getRoomState)},
-		{Op: "getMembersByRoom", Method: get, Path: "/_matrix/client/v3/rooms/{roomId}/members", Access: web.User, Guests: true, Handler: web.Read(a.getMembersByRoom)},
+		{Op: "getRoomState", Method: get, Path: "/_matrix/client/v3/rooms/{roomId}/state", Access: web.User, Guests: true, Handler: web.ReadSized(a.stateSize, a.getRoomState)},
+		{Op: "getMembersByRoom", Method: get, Path: "/_matrix/client/v3/rooms/{roomId}/members", Access: web.User, Guests: true, Handler: web.ReadSized(func(c *web.Call, tx *kv.ReadTx, in getMembersByRoomIn) int64 {
+			return a.stateSize(c, tx, roomIn{in.Room})
+		}, a.getMembersByRoom)},
 		{Op: "getJoinedMembersByRoom", Method: get, Path: "/_matrix/client/v3/rooms/{roomId}/joined_members", Access: web.User, Handler: web.Read(a.getJoinedMembersByRoom)},
 
 		// search.yaml

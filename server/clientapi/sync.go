@@ -23,6 +23,11 @@ const maxSyncTimeout = int64(24 * time.Hour / time.Millisecond)
 
 // sync: spec: client-server API, GET sync.
 func (a *API) sync(c *web.Call, in syncIn) (*syncv2.Response, error) {
+	if in.Since == "" || in.FullState {
+		if err := a.expectEverything(c); err != nil {
+			return nil, err
+		}
+	}
 	return a.Sync.Sync(c.Ctx, syncv2.Request{
 		Viewer: viewer(c), Since: in.Since, FullState: in.FullState, Filter: in.Filter,
 		Timeout:     time.Duration(min(in.Timeout, maxSyncTimeout)) * time.Millisecond,

@@ -76,28 +76,56 @@ const writePiece = 64 << 10
 // smallAnswer is the size in bytes up to which answers are not counted.
 const smallAnswer = 4 << 10
 
+// buildFactor is how many times the size of an answer is in memory while it is built: as rows
+// and as JSON.
+const buildFactor = 2
+
+// Expect charges an answer of about n bytes before it is built, and waits a moment for room.
+// Call it outside of any transaction. An answer that could not be held even alone is refused
+// with M_TOO_LARGE; the other errors are M_LIMIT_EXCEEDED.
+func (c *Call) Expect(n int64) error {
+	x := c.exchange
+	if n <= smallAnswer || x == nil {
+		return nil
+	}
+	most := x.server.answers.most()
+	if n > buildFactor*most { // the filter may leave out some, but not so much
+		return matrix.TooLarge(fmt.Sprintf("This answer would have about %d MiB, and the server holds %d MiB of answers at most: ask for less at a time, for instance with a filter or sliding sync.", n>>20, most>>20))
+	}
+	x.sending = x.server.answers.hold(x.client(), nil)
+	return x.sending.grow(c.Ctx, min(n*buildFactor, most))
+}
+
 // answerHold charges an answer to the budget of those under way; nil if it is small. What a
 // transaction has done is told to the client in any case.
 func (x *exchange) answerHold(size int) (*hold, error) {
+	h := x.sending // what was expected
 	if size <= smallAnswer {
+		h.release()
 		return nil, nil
 	}
-	rc := http.NewResponseController(x.w.ResponseWriter)
-	h := x.server.answers.hold(x.client(), func() { _ = rc.SetWriteDeadline(longAgo) })
-	if x.op == nil || x.op.route.Handler.kind == writeKind {
-		h.force(int64(size))
-		return h, nil
+	if h == nil {
+		h = x.server.answers.hold(x.client(), nil)
 	}
-	return h, h.grow(x.call.Ctx, int64(size))
+	var err error
+	if x.op == nil || x.op.route.Handler.kind == writeKind {
+		h.force(int64(size) - h.size)
+	} else {
+		h.shrink(int64(size))
+		err = h.grow(x.call.Ctx, int64(size)-h.size)
+	}
+	rc := http.NewResponseController(x.w.ResponseWriter)
+	h.start(func() { _ = rc.SetWriteDeadline(longAgo) })
+	return h, err
 }
 
 // writeAnswer writes the JSON that a handler made.
 func (x *exchange) writeAnswer() error {
 	h, err := x.answerHold(len(x.answer))
+	defer h.release()
 	if err != nil {
 		return err
 	}
-	defer h.release()
 	x.sending = h
 	x.writeJSON(cmp.Or(x.call.Status, http.StatusOK), x.answer)
 	return nil

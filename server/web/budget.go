@@ -220,6 +220,26 @@ func (h *hold) progress(n int) {
 	}
 }
 
+// start says that the client is waited for from now on, and how it is cut off.
+func (h *hold) start(cut func()) {
+	h.budget.mu.Lock()
+	defer h.budget.mu.Unlock()
+	h.moved, h.mark, h.cut = 0, time.Now(), cut
+}
+
+// shrink gives back what is more than n bytes.
+func (h *hold) shrink(n int64) {
+	b := h.budget
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if less := h.size - n; less > 0 {
+		h.size -= less
+		b.used -= less
+		b.by[h.who] -= less
+		b.wake()
+	}
+}
+
 // settle says that the client has done its part: it is not waited for any more.
 func (h *hold) settle() {
 	if h == nil {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -309,5 +310,59 @@ func TestWritesAreAnswered(t *testing.T) {
 	x.op.route.Handler.kind = readKind
 	if _, err := x.answerHold(10 << 10); statusOf(err) != http.StatusRequestEntityTooLarge {
 		t.Errorf("an answer that could never be: %v", err)
+	}
+}
+
+// TestExpectedAnswers charges answers before they are built, and gives back what they did not
+// take, also if the handler fails.
+func TestExpectedAnswers(t *testing.T) {
+	const total = 1 << 20
+	var expect int64
+	var answer int
+	var fails error
+	var during int64
+	var s *Server
+	routes := []Route{{Op: "expects", Method: "GET", Path: "/x", Handler: Plain(func(c *Call, _ Empty) (string, error) {
+		if err := c.Expect(expect); err != nil {
+			return "", err
+		}
+		s.answers.mu.Lock()
+		during = s.answers.used
+		s.answers.mu.Unlock()
+		return strings.Repeat("x", answer), fails
+	})}}
+	s, err := New(Config{RateLimitsOff: true, Limits: Limits{Answers: total}}, routes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		name   string
+		expect int64
+		answer int
+		fails  error
+		status int
+		during int64
+	}{
+		{"small", 100, 10, nil, 200, 0},
+		{"less than expected", 300 << 10, 10 << 10, nil, 200, 600 << 10},
+		{"more than expected", 10 << 10, 300 << 10, nil, 200, 20 << 10},
+		{"nearly all", 600 << 10, 600 << 10, nil, 200, total},
+		{"larger than could be, but for the filter", 2 * total, 10, nil, 200, total},
+		{"larger than could be", 2*total + 1, 10, nil, 413, 0},
+		{"larger than expected, and than could be", 100 << 10, total + 1, nil, 413, 200 << 10},
+		{"an error", 300 << 10, 0, matrix.NotFound("it is not there"), 404, 600 << 10},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			expect, answer, fails, during = tt.expect, tt.answer, tt.fails, 0
+			w := httptest.NewRecorder()
+			s.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "GET", "/x", nil))
+			if w.Code != tt.status || during != tt.during {
+				t.Errorf("%d with %d bytes held, want %d with %d: %.200s", w.Code, during, tt.status, tt.during, w.Body)
+			}
+			if s.answers.used != 0 || len(s.answers.holds) != 0 {
+				t.Errorf("%d bytes are still held", s.answers.used)
+			}
+		})
 	}
 }

@@ -24,6 +24,7 @@ type Call struct {
 	// Service is the ID of the application service that acts for User; empty: none.
 	Service   string
 	unlimited bool
+	exchange  *exchange // nil in tests of handlers alone
 
 	Now time.Time // when the request came in
 	IP  string    // the client's address, without port; empty if unknown
@@ -81,6 +82,33 @@ func Read[In, Out any](fn func(c *Call, tx *kv.ReadTx, in In) (Out, error)) Hand
 		x.answer, err = encode(out)
 		return err
 	}}
+}
+
+// ReadSized is Read for an operation whose answer may be large: size says about how many bytes
+// it has, by what is counted and not by reading it. It is charged before it is built, as by
+// Call.Expect.
+func ReadSized[In, Out any](size func(c *Call, tx *kv.ReadTx, in In) int64, fn func(c *Call, tx *kv.ReadTx, in In) (Out, error)) Handler {
+	h := Read(fn)
+	serve := h.serve
+	h.serve = func(x *exchange) error {
+		var in In
+		if err := x.decode(&in); err != nil {
+			return err
+		}
+		var n int64
+		err := x.server.db.View(x.call.Ctx, func(tx *kv.ReadTx) error {
+			n = size(&x.call, tx, in)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		if err := x.call.Expect(n); err != nil {
+			return err
+		}
+		return serve(x) // it has no body, so that it can be decoded twice
+	}
+	return h
 }
 
 // Write makes a handler that runs in one write transaction. It answers once its rows

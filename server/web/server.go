@@ -209,8 +209,12 @@ func (x *exchange) client() string {
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := &exchange{server: s, w: &response{ResponseWriter: w}}
 	x.call = Call{Ctx: r.Context(), Now: s.now(), IP: s.clientIP(r), Base: s.base(r), R: r, W: x.w}
+	x.call.exchange = x
 	defer x.logRequest()
-	defer func() { x.body.release() }()
+	defer func() {
+		x.body.release()
+		x.sending.release()
+	}()
 	ours := setHeaders(x.w.Header(), r.URL.Path)
 	block := requestBlock(x.call.IP)
 	if !s.underway.enter(block) {
