@@ -42,7 +42,7 @@ func TestSpaceAtBelowAndAbove(t *testing.T) {
 			free.Store(step.free)
 			time.Sleep(spaceEvery)
 			if err := s.Refuse("sendMessage", "m.room.message", false); (err != nil) != step.full {
-				t.Errorf("%d bytes are free: %v", free, err)
+				t.Errorf("%d bytes are free: %v", step.free, err)
 			} else if err != nil && (!matrix.IsCode(err, "M_RESOURCE_LIMIT_EXCEEDED") || !strings.Contains(fmt.Sprint(err.(*matrix.Error).Extra), "matrix:u/owner:h")) {
 				t.Errorf("the refusal is %v", err)
 			}
