@@ -107,6 +107,7 @@ var (
 	Pushers     = &Keyspace{76, "pushers", parts("user", Text, "app", Text, "pushkey", Text), "server/push", main, "where a user's notifications are sent, and from which event on they still have to be"}
 	PushSecrets = &Keyspace{77, "push_secrets", parts("hash", Hash), "server/push", random, "whose device may listen to the topics of this house"}
 	PushTopics  = &Keyspace{78, "push_topics", parts("number", Number), "server/push", main, "a message of a topic, as JSON"}
+	PushOwners  = &Keyspace{110, "push_topic_owners", parts("topic", Text), "server/push", main, "who listens to a topic that an app has made up, and nobody else may"}
 	PushKeys    = &Keyspace{79, "push_keys", parts("name", Text), "server/push", main, "a key of the house's own, such as that for Web Push"}
 
 	// media.
@@ -142,6 +143,7 @@ func Ledger() []*Keyspace {
 		Reports, NoticeRooms, Receipts,
 		DeviceKeys, OneTimeKeys, FallbackKeys, CrossSigning, KeySignatures, ToDevice, KeyCounts, BackupVersion, BackupKeys, InboxSizes, BackupSizes, Dehydrated,
 		PushRules, Pushers, PushSecrets, PushTopics, PushKeys, MediaItems, MediaBlobs, MediaUsage, MediaPending, MediaThumbs, MediaPreviews, BoardSettings, BoardSongs, BoardUploads, BoardCalls, BoardTold,
+		PushOwners,
 		Appservices, AppserviceQueues, AppserviceRooms,
 	}
 }

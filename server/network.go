@@ -412,7 +412,8 @@ func (s *Server) openRelay(ctx context.Context) error {
 		return err
 	}
 	conf := relay.Config{
-		Secret: secret, Port: c.Network.TurnPort, Loopback: c.Board.Loopback, Log: c.Log.With("part", "relay"), Now: c.Now,
+		Allowed: s.MayBeRelayed,
+		Secret:  secret, Port: c.Network.TurnPort, Loopback: c.Board.Loopback, Log: c.Log.With("part", "relay"), Now: c.Now,
 	}
 	if s.board != nil {
 		conf.Peers = s.board.bridge.Addresses
@@ -422,6 +423,20 @@ func (s *Server) openRelay(ctx context.Context) error {
 	}
 	s.runs("relay", s.network.relay.Run)
 	return nil
+}
+
+// MayBeRelayed says whether the relay still serves a user who has credentials: they outlive the
+// session that asked for them, by which nothing can be read, but not the account.
+func (s *Server) MayBeRelayed(user string) (may bool) {
+	err := s.DB.View(context.Background(), func(tx *kv.ReadTx) error {
+		row, ok := s.Accounts.User(tx, matrix.UserID(user))
+		may = ok && !row.Deactivated && !row.Locked
+		return nil
+	})
+	if err != nil {
+		s.Config.Log.Error("looking for a user of the relay", "error", err)
+	}
+	return may && err == nil
 }
 
 // turnServer is what a client is told that asked at an address of the house; nil if there is

@@ -94,6 +94,7 @@ func (s *Server) openPush(ctx context.Context) error {
 	}
 	s.Rooms.AddWitness(s.Push)
 	s.Accounts.AddDeviceWitness(s.Push)
+	s.Accounts.AddLogoutWitness(s.Push)
 	s.Accounts.AddUserWitness(s.Push)
 	s.runs("push", s.Push.Run)
 	return nil
@@ -242,7 +243,7 @@ func (s *Server) openTopics(ctx context.Context, next http.Handler) error {
 		Next: next, Closing: s.closing, Now: s.Config.Now,
 	}
 	if s.Config.Push.Topics != TopicsOpen {
-		c.Allowed = s.holdsSecret
+		c.Allowed = s.mayUseTopics
 	}
 	lines, err := s.Push.TopicLines(ctx)
 	if err != nil {
@@ -263,16 +264,13 @@ func (s *Server) openTopics(ctx context.Context, next http.Handler) error {
 	return err
 }
 
-// holdsSecret says whether somebody may listen to topics.
-func (s *Server) holdsSecret(r *http.Request, secret string) (holds bool) {
-	err := s.DB.View(r.Context(), func(tx *kv.ReadTx) error {
-		holds = s.Push.HoldsSecret(tx, secret)
-		return nil
-	})
-	if err != nil && r.Context().Err() == nil {
+// mayUseTopics says whether a secret opens topics.
+func (s *Server) mayUseTopics(ctx context.Context, secret string, topics []string) bool {
+	may, err := s.Push.MayUseTopics(ctx, secret, topics)
+	if err != nil && ctx.Err() == nil {
 		s.Config.Log.Error("looking for a secret of topics", "error", err)
 	}
-	return holds && err == nil
+	return may
 }
 
 // unread shows the counts of package push to syncv2.

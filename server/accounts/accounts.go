@@ -57,6 +57,12 @@ type DeviceWitness interface {
 	DeviceDeleted(tx *kv.WriteTx, user matrix.UserID, device matrix.DeviceID) error
 }
 
+// LogoutWitness is told that a user is logged out everywhere but on one device, or everywhere
+// if except is empty, after the devices have gone: what belongs to no device ends with it.
+type LogoutWitness interface {
+	LoggedOutEverywhere(tx *kv.WriteTx, user matrix.UserID, except matrix.DeviceID) error
+}
+
 // UserWitness is told that a user is closing the account. Erase says that the user
 // wants what they said to be hidden as well (spec: client-server API, account
 // deactivation).
@@ -109,6 +115,7 @@ type Keeper struct {
 	guestLife  time.Duration
 
 	deviceWitnesses     []DeviceWitness
+	logoutWitnesses     []LogoutWitness
 	userWitnesses       []UserWitness
 	suspensionWitnesses []SuspensionWitness
 	profileWitnesses    []ProfileWitness
@@ -163,6 +170,10 @@ func New(c Config) *Keeper {
 
 // AddDeviceWitness adds one who is told of devices that go. Call it before serving.
 func (k *Keeper) AddDeviceWitness(w DeviceWitness) { k.deviceWitnesses = append(k.deviceWitnesses, w) }
+
+// AddLogoutWitness adds one who is told of users who are logged out everywhere. Call it before
+// serving.
+func (k *Keeper) AddLogoutWitness(w LogoutWitness) { k.logoutWitnesses = append(k.logoutWitnesses, w) }
 
 // AddUserWitness adds one who is told of accounts that close. Call it before serving.
 func (k *Keeper) AddUserWitness(w UserWitness) { k.userWitnesses = append(k.userWitnesses, w) }

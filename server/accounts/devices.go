@@ -172,9 +172,16 @@ func (k *Keeper) DeleteDevice(tx *kv.WriteTx, user matrix.UserID, device matrix.
 // empty. A dehydrated device stays: it is there for the time in which the user is logged in
 // nowhere, and gives nobody access to the account.
 func (k *Keeper) DeleteAllDevices(tx *kv.WriteTx, user matrix.UserID, except matrix.DeviceID) error {
-	return k.deleteDevices(tx, user, func(device matrix.DeviceID, row DeviceRow) bool {
+	err := k.deleteDevices(tx, user, func(device matrix.DeviceID, row DeviceRow) bool {
 		return device != except && !row.Dehydrated
 	})
+	for _, w := range k.logoutWitnesses {
+		if err != nil {
+			break
+		}
+		err = w.LoggedOutEverywhere(tx, user, except)
+	}
+	return err
 }
 
 func (k *Keeper) deleteDevices(tx *kv.WriteTx, user matrix.UserID, which func(matrix.DeviceID, DeviceRow) bool) error {

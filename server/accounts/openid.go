@@ -13,21 +13,19 @@ import (
 const OpenIDTokenLife = time.Hour
 
 // NewOpenIDToken makes a token by which another service can learn who the user is, and
-// do nothing else (spec: client-server API, OpenID).
-func (k *Keeper) NewOpenIDToken(tx *kv.WriteTx, user matrix.UserID) string {
-	token := newToken()
-	k.openIDTokens.Put(tx, hashToken(token), loginTokenRow{User: user, Expires: ms(k.now().Add(OpenIDTokenLife))})
-	return token
+// do nothing else (spec: client-server API, OpenID). It ends with the device that asks for it.
+func (k *Keeper) NewOpenIDToken(tx *kv.WriteTx, user matrix.UserID, device matrix.DeviceID) string {
+	return k.shortLived(tx, k.openIDTokens, user, device, OpenIDTokenLife)
 }
 
-// OpenIDUser is the user whom a token of NewOpenIDToken is for. The error is 401
-// M_UNKNOWN_TOKEN.
+// OpenIDUser is the user whom a token of NewOpenIDToken is for. The errors are 401
+// M_UNKNOWN_TOKEN and M_USER_LOCKED.
 func (k *Keeper) OpenIDUser(r kv.Reader, token string) (matrix.UserID, error) {
 	row, ok := k.openIDTokens.Get(r, hashToken(token))
-	if !ok || ms(k.now()) >= row.Expires || !k.Exists(r, row.User) {
+	if !ok || !row.stands(r, k) {
 		return "", matrix.Refusal(http.StatusUnauthorized, "M_UNKNOWN_TOKEN", "that token is not, or no longer, valid")
 	}
-	return row.User, nil
+	return row.User, k.refuseLocked(r, row.User)
 }
 
 func (k *Keeper) cleanOpenIDTokens(ctx context.Context) error {

@@ -65,9 +65,27 @@ type deviceTokenRow struct {
 	Refresh bool `cbor:"1,keyasint,omitempty"`
 }
 
+// loginTokenRow is a short-lived token: for m.login.token, or of OpenID.
 type loginTokenRow struct {
-	User    matrix.UserID `cbor:"1,keyasint"`
-	Expires int64         `cbor:"2,keyasint"` // ms
+	User    matrix.UserID   `cbor:"1,keyasint"`
+	Expires int64           `cbor:"2,keyasint"`           // ms
+	Device  matrix.DeviceID `cbor:"3,keyasint,omitempty"` // that asked for it; empty: an application service, or an earlier release
+	Made    int64           `cbor:"4,keyasint,omitempty"` // ms
+}
+
+// stands says whether a token still holds: its time is not over, the account is open, and the device that asked for it is still signed in.
+func (row loginTokenRow) stands(r kv.Reader, k *Keeper) bool {
+	if ms(k.now()) >= row.Expires {
+		return false
+	}
+	if u, ok := k.users.Get(r, row.User); !ok || u.Deactivated {
+		return false
+	}
+	if row.Device == "" {
+		return true
+	}
+	d, ok := k.devices.Get(r, DeviceKey{row.User, row.Device})
+	return ok && d.Created <= row.Made // else it was signed out, and in again under the same ID
 }
 
 // NewLogin says which device gets tokens.
@@ -284,11 +302,16 @@ func (k *Keeper) TakeLoginTokenTurn(user matrix.UserID) error {
 	return k.logins.take(user, k.now(), k.loginEvery, true)
 }
 
-// NewLoginToken makes a token by which one further device of the user can log in, once
-// and within LoginTokenLife.
-func (k *Keeper) NewLoginToken(tx *kv.WriteTx, user matrix.UserID) string {
-	token := newToken()
-	k.loginTokens.Put(tx, hashToken(token), loginTokenRow{User: user, Expires: ms(k.now().Add(k.loginLife))})
+// NewLoginToken makes a token by which one further device of the user can log in, once,
+// within LoginTokenLife, and while the device that asks for it is signed in.
+func (k *Keeper) NewLoginToken(tx *kv.WriteTx, user matrix.UserID, device matrix.DeviceID) string {
+	return k.shortLived(tx, k.loginTokens, user, device, k.loginLife)
+}
+
+// shortLived makes a token that ends with the device that asks for it.
+func (k *Keeper) shortLived(tx *kv.WriteTx, in *kv.Table[tokenHash, loginTokenRow], user matrix.UserID, device matrix.DeviceID, life time.Duration) string {
+	token, now := newToken(), k.now()
+	in.Put(tx, hashToken(token), loginTokenRow{User: user, Device: device, Made: ms(now), Expires: ms(now.Add(life))})
 	return token
 }
 
@@ -326,7 +349,7 @@ func (l *loginTokenTimes) take(user matrix.UserID, now time.Time, every time.Dur
 func (k *Keeper) UseLoginToken(tx *kv.WriteTx, token string) (matrix.UserID, error) {
 	hash := hashToken(token)
 	row, ok := k.loginTokens.Get(tx, hash)
-	if !ok || ms(k.now()) >= row.Expires {
+	if !ok || !row.stands(tx, k) {
 		return "", matrix.Forbidden("that login token is not valid, was used already, or has expired")
 	}
 	k.loginTokens.Delete(tx, hash)

@@ -110,7 +110,7 @@ func TestLoginToken(t *testing.T) {
 	h := open(t)
 	alice := h.user("alice")
 	make := func() (token string) {
-		kvtest.Update(t, h.db, func(tx *kv.WriteTx) error { token = h.NewLoginToken(tx, alice); return nil })
+		kvtest.Update(t, h.db, func(tx *kv.WriteTx) error { token = h.NewLoginToken(tx, alice, ""); return nil })
 		return token
 	}
 	use := func(token string) error {

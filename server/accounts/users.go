@@ -190,9 +190,11 @@ func (k *Keeper) change(tx *kv.WriteTx, user matrix.UserID, edit func(*UserRow))
 	return nil
 }
 
-// SetPasswordHash replaces the password by one that HashPassword made. What becomes
-// of the user's devices is the caller's affair. The error is M_NOT_FOUND.
+// SetPasswordHash replaces the password by one that HashPassword made. Whoever was about to
+// reset it by mail has to begin again; what becomes of the user's devices is the caller's
+// affair. The error is M_NOT_FOUND.
 func (k *Keeper) SetPasswordHash(tx *kv.WriteTx, user matrix.UserID, hash string) error {
+	k.endResets(tx, user)
 	return k.change(tx, user, func(u *UserRow) { u.Password = hash })
 }
 
@@ -249,6 +251,7 @@ func (k *Keeper) Deactivate(tx *kv.WriteTx, user matrix.UserID, erase bool) erro
 	if err := k.deleteDevices(tx, user, all); err != nil {
 		return err
 	}
+	k.endResets(tx, user)
 	k.deleteThreepids(tx, user)
 	if erase {
 		for key := range k.accountData.Keys(tx, kv.Prefix(user)) {
@@ -308,7 +311,7 @@ func (k *Keeper) rehash(ctx context.Context, user matrix.UserID, password, old s
 			if row, _ := k.users.Get(tx, user); row.Password != old {
 				return nil // it was changed meanwhile
 			}
-			return k.SetPasswordHash(tx, user, hash)
+			return k.change(tx, user, func(u *UserRow) { u.Password = hash })
 		})
 	}
 	if err != nil {

@@ -200,6 +200,19 @@ func (k *Keeper) validating(r kv.Reader, sid string) string {
 	return row.Address
 }
 
+// endResets ends the sessions in which a user's password was about to be reset. There are at
+// most maxValidations to look through.
+func (k *Keeper) endResets(tx *kv.WriteTx, user matrix.UserID) {
+	for sid, row := range k.validations.Scan(tx, kv.All()) {
+		if row.Purpose != PurposeReset {
+			continue
+		}
+		if owner, _ := k.ThreepidOwner(tx, MediumEmail, row.Address); owner == user || row.User == user {
+			k.validations.Delete(tx, sid)
+		}
+	}
+}
+
 // SpendValidation ends a session whose address was used.
 func (k *Keeper) SpendValidation(tx *kv.WriteTx, sid string) { k.validations.Delete(tx, sid) }
 

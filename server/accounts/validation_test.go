@@ -104,7 +104,7 @@ func TestOpenIDTokens(t *testing.T) {
 	h := open(t)
 	alice := h.user("alice")
 	var token string
-	kvtest.Update(t, h.db, func(tx *kv.WriteTx) error { token = h.NewOpenIDToken(tx, alice); return nil })
+	kvtest.Update(t, h.db, func(tx *kv.WriteTx) error { token = h.NewOpenIDToken(tx, alice, ""); return nil })
 	who := func(want string) {
 		t.Helper()
 		kvtest.Update(t, h.db, func(tx *kv.WriteTx) error {

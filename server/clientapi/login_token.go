@@ -68,7 +68,7 @@ func (a *API) generateLoginToken(c *web.Call, in uiaIn) (out generateLoginTokenO
 		out.Expires = int64(life.Seconds())
 	}
 	err = a.DB.Update(c.Ctx, func(tx *kv.WriteTx) error {
-		out.Token = a.Accounts.NewLoginToken(tx, c.User)
+		out.Token = a.Accounts.NewLoginToken(tx, c.User, c.Device)
 		return nil
 	})
 	return out, err

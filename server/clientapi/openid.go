@@ -28,7 +28,7 @@ func (a *API) requestOpenIdToken(c *web.Call, tx *kv.WriteTx, in requestOpenIDTo
 		return requestOpenIDTokenOut{}, err
 	}
 	return requestOpenIDTokenOut{
-		Token: a.Accounts.NewOpenIDToken(tx, c.User), Type: "Bearer",
+		Token: a.Accounts.NewOpenIDToken(tx, c.User, c.Device), Type: "Bearer",
 		Server: a.Accounts.ServerName(), Expires: int64(accounts.OpenIDTokenLife.Seconds()),
 	}, nil
 }

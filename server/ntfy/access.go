@@ -1,13 +1,14 @@
 package ntfy
 
 import (
+	"context"
 	"encoding/base64"
 	"net/http"
 	"strings"
 )
 
-// admit lets in who brings the secret of a device, and answers everybody else.
-func (s *Server) admit(w http.ResponseWriter, r *http.Request) bool {
+// admit lets in who brings a secret that opens the topics, and answers everybody else.
+func (s *Server) admit(w http.ResponseWriter, r *http.Request, topics []string) bool {
 	if s.Allowed == nil {
 		return true
 	}
@@ -16,11 +17,21 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request) bool {
 	case !there:
 		refuse(w, forbidden)
 		return false
-	case !s.Allowed(r, secret):
+	case !s.Allowed(r.Context(), secret, topics):
 		refuse(w, unauthorized)
 		return false
 	}
 	return true
+}
+
+// isAdmitted says whether somebody who was admitted still is.
+func (s *Server) isAdmitted(r *http.Request, topics []string) bool {
+	if s.Allowed == nil {
+		return true
+	}
+	secret, _ := secretOf(r)
+	// A WebSocket outlives the context of its request.
+	return s.Allowed(context.WithoutCancel(r.Context()), secret, topics)
 }
 
 // secretOf is the secret that a request brings: as a Bearer token, as the password of a user

@@ -1,6 +1,7 @@
 package ntfy
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"net/url"
@@ -37,8 +38,9 @@ type Config struct {
 	Off bool
 	// Ours says whether a URL leads to this house, besides the address that is asked; may be nil.
 	Ours func(*url.URL) bool
-	// Allowed says whether a secret lets a device in; nil: none is needed.
-	Allowed func(r *http.Request, secret string) bool
+	// Allowed says whether a secret opens all of some topics; nil: none is needed. It is asked
+	// before each message, so that a secret that ends takes the stream with it.
+	Allowed func(ctx context.Context, secret string, topics []string) bool
 	// Unlimited takes messages however fast they come.
 	Unlimited bool
 	// Earlier are the messages that outlived the last stop, and Keep is called when those that
@@ -97,7 +99,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case verb == "" && reading && param(r, "up") != "":
 		writeJSON(w, http.StatusOK, json.RawMessage(`{"unifiedpush":{"version":1}}`))
 	case reading && slices.Contains([]string{"auth", "json", "sse", "raw", "ws"}, verb):
-		if !s.admit(w, r) {
+		if !s.admit(w, r, topics) {
 			return
 		}
 		s.read(w, r, topics, verb)

@@ -57,6 +57,9 @@ func (s *Server) listen(ctx context.Context, r *http.Request, topics []string, s
 		case <-tick.C:
 			m = s.hub.line("keepalive", strings.Join(topics, ","))
 		}
+		if !s.isAdmitted(r, topics) {
+			return nil // the secret has ended meanwhile
+		}
 		if err := send(m); err != nil {
 			return err
 		}

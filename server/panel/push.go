@@ -37,9 +37,10 @@ type newSecretOut struct {
 	Plain string `json:"secret"` // told once
 }
 
-// newSecret makes a secret by which a device may listen to topics.
+// newSecret makes a secret by which a phone may listen to topics while the session that asks for
+// it is signed in.
 func (p *Panel) newSecret(c *web.Call, tx *kv.WriteTx, in newSecretIn) (newSecretOut, error) {
-	plain, secret, err := p.Push.NewSecret(tx, c.User, in.Name)
+	plain, secret, err := p.Push.NewSecret(tx, c.User, c.Device, in.Name)
 	return newSecretOut{secret, plain}, err
 }
 
@@ -47,8 +48,7 @@ type deleteSecretIn struct {
 	ID string `path:"id"`
 }
 
-// deleteSecret lets a device listen no more; where it does at the moment, it may go on until
-// its connection ends.
+// deleteSecret lets a phone listen no more; where it does at the moment, it hears nothing more.
 func (p *Panel) deleteSecret(c *web.Call, tx *kv.WriteTx, in deleteSecretIn) (web.Empty, error) {
 	return web.Empty{}, p.Push.DeleteSecret(tx, c.User, in.ID)
 }

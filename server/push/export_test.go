@@ -27,3 +27,10 @@ func (k *Keeper) Payload(r kv.Reader, user matrix.UserID, room matrix.RoomID, po
 	raw, err := json.Marshal(p)
 	return string(raw), err
 }
+
+// Tells says whether a pusher of the user would be told something of what has happened so far.
+func (k *Keeper) Tells(r kv.Reader, user matrix.UserID) bool {
+	w := &worker{k: k, key: pusherKey{user, "app", "key"}}
+	_, p, _ := w.next(r, &pusherRow{Kind: HTTP}, 1)
+	return p != nil
+}

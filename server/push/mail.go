@@ -39,8 +39,8 @@ func (w *worker) mail(ctx context.Context, row *pusherRow, pending changes.Posit
 	var last changes.Position
 	err = w.k.DB.View(ctx, func(tx *kv.ReadTx) error {
 		text, last = w.letter(tx, pending)
-		if owner, ok := w.k.Accounts.ThreepidOwner(tx, accounts.MediumEmail, address); !ok || owner != w.key.User {
-			text = "" // the address is not the user's any more
+		if owner, ok := w.k.Accounts.ThreepidOwner(tx, accounts.MediumEmail, address); !ok || owner != w.key.User || w.k.isLocked(tx, w.key.User) {
+			text = "" // the address is not the user's any more, or they may hear nothing
 		}
 		return nil
 	})

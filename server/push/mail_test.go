@@ -29,3 +29,18 @@ func TestLetterTellsWhereNotWhat(t *testing.T) {
 		t.Errorf("%q though all was read", got)
 	}
 }
+
+// TestLockedAreToldNothing: whoever reads what a pusher is told need not be the user.
+func TestLockedAreToldNothing(t *testing.T) {
+	h := newHouse(t, servertest.New(t), "alice", "bob")
+	h.say("alice", "a secret")
+	bob := h.User("bob").ID
+	for _, locked := range []bool{false, true, false} {
+		kvtest.Update(t, h.DB, func(tx *kv.WriteTx) error { return h.Accounts.SetLocked(tx, bob, locked) })
+		kvtest.View(t, h.DB, func(tx *kv.ReadTx) {
+			if h.Push.Tells(tx, bob) == locked {
+				t.Errorf("locked %v: told %v", locked, !locked)
+			}
+		})
+	}
+}

@@ -55,6 +55,7 @@ type Keeper struct {
 	rules   *kv.Table[matrix.UserID, rulesRow]
 	pushers *kv.Table[pusherKey, pusherRow]
 	secrets *kv.Table[secretHash, secretRow]
+	owners  *kv.Table[string, ownerRow]
 	topics  *kv.Table[uint64, []byte]
 	keys    *kv.Table[string, []byte]
 	vapid   *webpush.Key // nil: no Web Push
@@ -82,6 +83,7 @@ func New(c Config) *Keeper {
 		rules:   kv.NewTable[matrix.UserID, rulesRow](c.DB, kv.PushRules),
 		pushers: kv.NewTable[pusherKey, pusherRow](c.DB, kv.Pushers),
 		secrets: kv.NewTable[secretHash, secretRow](c.DB, kv.PushSecrets),
+		owners:  kv.NewTable[string, ownerRow](c.DB, kv.PushOwners),
 		topics:  kv.NewTable[uint64, []byte](c.DB, kv.PushTopics),
 		keys:    kv.NewTable[string, []byte](c.DB, kv.PushKeys),
 	}

@@ -149,7 +149,7 @@ func (k *Keeper) deletePusher(tx *kv.WriteTx, key pusherKey) {
 	tx.AfterCommit(k.pushersChanged)
 }
 
-// DeviceDeleted deletes the pushers that a device has made. It is a witness of
+// DeviceDeleted deletes the pushers and secrets that a device has made. It is a witness of
 // server/accounts.
 func (k *Keeper) DeviceDeleted(tx *kv.WriteTx, user matrix.UserID, device matrix.DeviceID) error {
 	for key, row := range k.pushers.Scan(tx, kv.Prefix(user)) {
@@ -157,6 +157,23 @@ func (k *Keeper) DeviceDeleted(tx *kv.WriteTx, user matrix.UserID, device matrix
 			k.deletePusher(tx, key)
 		}
 	}
+	k.deleteSecrets(tx, user, func(row secretRow) bool { return row.Device == device })
+	return nil
+}
+
+// LoggedOutEverywhere deletes the pushers and secrets that no device has made, or one that is
+// not there any more: those of earlier releases. It is a witness of server/accounts.
+func (k *Keeper) LoggedOutEverywhere(tx *kv.WriteTx, user matrix.UserID, _ matrix.DeviceID) error {
+	gone := func(device matrix.DeviceID) bool {
+		_, there := k.Accounts.Device(tx, user, device)
+		return !there
+	}
+	for key, row := range k.pushers.Scan(tx, kv.Prefix(user)) {
+		if gone(row.Device) {
+			k.deletePusher(tx, key)
+		}
+	}
+	k.deleteSecrets(tx, user, func(row secretRow) bool { return gone(row.Device) })
 	return nil
 }
 
@@ -165,7 +182,8 @@ func (k *Keeper) UserDeactivated(tx *kv.WriteTx, user matrix.UserID, _ bool) err
 	for key := range k.pushers.Keys(tx, kv.Prefix(user)) {
 		k.deletePusher(tx, key)
 	}
-	k.deleteSecrets(tx, user)
+	k.deleteSecrets(tx, user, func(secretRow) bool { return true })
+	k.disown(tx, user)
 	return nil
 }
 

@@ -29,23 +29,31 @@ type Secret struct {
 	ID   string `json:"id"`
 	Name string `json:"name"`
 	Made int64  `json:"made"` // ms
+	// Device is the session that made it, with which it ends; empty: it was made by an earlier
+	// release, and ends when the user is logged out everywhere.
+	Device matrix.DeviceID `json:"device_id,omitempty"`
 }
 
 type secretHash [sha256.Size]byte
 
 type secretRow struct {
-	User matrix.UserID `cbor:"1,keyasint"`
-	Name string        `cbor:"2,keyasint"`
-	Made int64         `cbor:"3,keyasint"` // ms
+	User   matrix.UserID   `cbor:"1,keyasint"`
+	Name   string          `cbor:"2,keyasint"`
+	Made   int64           `cbor:"3,keyasint"`           // ms
+	Device matrix.DeviceID `cbor:"4,keyasint,omitempty"` // as Secret.Device
+}
+
+func (row secretRow) shown(hash secretHash) Secret {
+	return Secret{hash.id(), row.Name, row.Made, row.Device}
 }
 
 func hashOf(secret string) secretHash { return sha256.Sum256([]byte(secret)) }
 
 func (h secretHash) id() string { return hex.EncodeToString(h[:])[:secretID] }
 
-// NewSecret makes a secret for a device of a user; only its hash is kept. The errors are
-// M_INVALID_PARAM for a name that is no good, and M_TOO_LARGE.
-func (k *Keeper) NewSecret(tx *kv.WriteTx, user matrix.UserID, name string) (string, Secret, error) {
+// NewSecret makes a secret for a phone of a user, by a session with which it ends; only its
+// hash is kept. The errors are M_INVALID_PARAM for a name that is no good, and M_TOO_LARGE.
+func (k *Keeper) NewSecret(tx *kv.WriteTx, user matrix.UserID, device matrix.DeviceID, name string) (string, Secret, error) {
 	name = strings.Join(strings.Fields(name), " ")
 	if name == "" || len(name) > maxSecretName || !utf8.ValidString(name) {
 		return "", Secret{}, matrix.InvalidParam(fmt.Sprintf("a device has a name of 1 to %d bytes", maxSecretName))
@@ -54,10 +62,10 @@ func (k *Keeper) NewSecret(tx *kv.WriteTx, user matrix.UserID, name string) (str
 		return "", Secret{}, matrix.TooLarge(fmt.Sprintf("there can be at most %d devices", MaxSecrets))
 	}
 	secret := secretPrefix + strings.ToLower(rand.Text())
-	row := secretRow{user, name, k.Now().UnixMilli()}
+	row := secretRow{user, name, k.Now().UnixMilli(), device}
 	hash := hashOf(secret)
 	k.secrets.Put(tx, hash, row)
-	return secret, Secret{hash.id(), row.Name, row.Made}, nil
+	return secret, row.shown(hash), nil
 }
 
 // Secrets are a user's secrets, the oldest first.
@@ -65,7 +73,7 @@ func (k *Keeper) Secrets(r kv.Reader, user matrix.UserID) []Secret {
 	all := []Secret{}
 	for hash, row := range k.secrets.Scan(r, kv.All()) {
 		if row.User == user {
-			all = append(all, Secret{hash.id(), row.Name, row.Made})
+			all = append(all, row.shown(hash))
 		}
 	}
 	slices.SortFunc(all, func(a, b Secret) int {
@@ -88,16 +96,21 @@ func (k *Keeper) DeleteSecret(tx *kv.WriteTx, user matrix.UserID, id string) err
 	return matrix.NotFound("there is no such device")
 }
 
-// HoldsSecret says whether a secret is one of somebody's.
-func (k *Keeper) HoldsSecret(r kv.Reader, secret string) bool {
-	return k.secrets.Has(r, hashOf(secret))
-}
-
-// deleteSecrets deletes all secrets of a user.
-func (k *Keeper) deleteSecrets(tx *kv.WriteTx, user matrix.UserID) {
+// deleteSecrets deletes the secrets of a user that which lets through.
+func (k *Keeper) deleteSecrets(tx *kv.WriteTx, user matrix.UserID, which func(secretRow) bool) {
 	for hash, row := range k.secrets.Scan(tx, kv.All()) {
-		if row.User == user {
+		if row.User == user && which(row) {
 			k.secrets.Delete(tx, hash)
 		}
 	}
+}
+
+// secretUser is the user whose secret it is, unless the account is closed or locked.
+func (k *Keeper) secretUser(r kv.Reader, secret string) (matrix.UserID, bool) {
+	row, ok := k.secrets.Get(r, hashOf(secret))
+	if !ok {
+		return "", false
+	}
+	user, ok := k.Accounts.User(r, row.User)
+	return row.User, ok && !user.Deactivated && !user.Locked
 }

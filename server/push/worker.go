@@ -141,9 +141,10 @@ func (w *worker) step(ctx context.Context) (more bool, err error) {
 // none, payload is nil and last how far was looked.
 func (w *worker) next(r kv.Reader, row *pusherRow, from changes.Position) (at changes.Position, p *payload, last changes.Position) {
 	oldest := w.k.Now().Add(-maxAge).UnixMilli()
+	locked := w.k.isLocked(r, w.key.User)
 	for pos, c := range w.k.Changes.Since(r, from-1) {
 		last = pos
-		if c.Kind != changes.Event {
+		if locked || c.Kind != changes.Event {
 			continue
 		}
 		p, ok := w.k.payload(r, w.key, row, c.Room, pos)
@@ -155,6 +156,13 @@ func (w *worker) next(r kv.Reader, row *pusherRow, from changes.Position) (at ch
 		}
 	}
 	return 0, nil, last
+}
+
+// isLocked says whether a user may do nothing, and so is told nothing either: whoever reads
+// what pushers are told need not be the user.
+func (k *Keeper) isLocked(r kv.Reader, user matrix.UserID) bool {
+	row, _ := k.Accounts.User(r, user)
+	return row.Locked
 }
 
 // again notes that the counts have to be told once more.
@@ -190,11 +198,13 @@ func (w *worker) done(last changes.Position) (more bool) {
 func (w *worker) sendBadge(ctx context.Context, row *pusherRow) error {
 	var p *payload
 	var unread int
+	var locked bool
 	err := w.k.DB.View(ctx, func(tx *kv.ReadTx) error {
+		locked = w.k.isLocked(tx, w.key.User)
 		p, unread = w.k.badge(tx, w.key, row)
 		return nil
 	})
-	if err != nil || unread == w.lastTold() {
+	if err != nil || locked || unread == w.lastTold() {
 		return err
 	}
 	if err := w.k.tell(ctx, w.key, row, p); err != nil {

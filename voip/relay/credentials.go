@@ -60,7 +60,7 @@ func (r *Relay) key(name, realm string, method stun.Method) (user string, key []
 	if method != stun.MethodAllocate {
 		end = end.Add(callGrace)
 	}
-	if !ok || !r.cfg.Now().Before(end) {
+	if !ok || !r.cfg.Now().Before(end) || r.cfg.Allowed != nil && !r.cfg.Allowed(user) {
 		return "", nil, false
 	}
 	return user, turn.GenerateAuthKey(name, realm, r.password(name)), true

@@ -49,6 +49,8 @@ type Config struct {
 	PerUser, Total int
 	// Log takes what happens; nil discards it.
 	Log *slog.Logger
+	// Allowed says whether a user may still be relayed, at each request; nil: all may.
+	Allowed func(user string) bool
 	// Now is the clock of credentials; nil is time.Now.
 	Now func() time.Time
 }

@@ -169,6 +169,7 @@ function phonePart(client, told) {
         }
     };
     return el("details", { id: "phones" }, el("summary", {}, "A phone in the house, without the internet"),
-        el("p", {}, "On Android, the app ntfy listens to this house and wakes Element, FluffyChat and others. Set the house's address as ntfy's default server, and add a user there with a password that you get here:"),
+        el("p", {}, "On Android, the app ntfy listens to this house and wakes Element, FluffyChat and others. Set the house's address as ntfy's default server, and add a user there with a password that you get here. " +
+            "The password ends when you sign out of this page, on this device:"),
         el("form", { onsubmit: submit }, nameField, el("button", {}, "Get a password")), made, problem, list);
 }
