@@ -36,6 +36,9 @@ func Inspect(f *os.File, path string) (found []*DamagedError, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a file", path)
+	}
 	metas, errs := readMetas(f)
 	newest := -1
 	for i := range metas {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io"
+	"io/fs"
 
 	"go.etcd.io/bbolt"
 )
@@ -59,7 +60,7 @@ func readMetas(r io.ReaderAt) (metas [2]meta, errs [2]error) {
 func readMeta(r io.ReaderAt, n int) (m meta, err error) {
 	buf := make([]byte, pageHead+metaSize)
 	if _, err := r.ReadAt(buf, int64(n)*pageSize); err != nil {
-		return m, err
+		return m, unreadable(err)
 	}
 	b := buf[pageHead:]
 	sum := fnv.New64a()
@@ -116,6 +117,9 @@ func (p *pageReader) read(id uint64, buf []byte) ([]byte, error) {
 func unreadable(err error) error {
 	if errors.Is(err, io.EOF) {
 		return errors.New("the file ends before it")
+	}
+	if path, ok := errors.AsType[*fs.PathError](err); ok { // the file is named already
+		err = path.Err
 	}
 	return fmt.Errorf("it cannot be read: %w", err)
 }
