@@ -61,7 +61,7 @@ func (k *Keeper) Mend(ctx context.Context) (changed int, err error) {
 // mendIDs are the changes that let each event be found by its ID and no ID lead nowhere.
 func (k *Keeper) mendIDs(r kv.Reader) (mends []func(*kv.WriteTx)) {
 	for key, row := range k.events.Scan(r, kv.All()) {
-		place := placeRow{key.Room, key.Position}
+		place := placeRow(key)
 		if now, ok := k.eventIDs.Get(r, row.ID); !ok || now != place {
 			mends = append(mends, func(tx *kv.WriteTx) { k.eventIDs.Put(tx, row.ID, place) })
 		}
