@@ -47,6 +47,6 @@ func TestUnstableNames(t *testing.T) {
 		{Name: "preview", Who: "alice", Method: "GET", Path: u + "org.matrix.msc3916/media/preview_url?url=nonsense", Status: 400, Errcode: "M_INVALID_PARAM"},
 		{Name: "report of a room", Who: "alice", Method: "POST", Path: u + "org.matrix.msc4151/rooms/{room}/report", Body: `{"reason":"noise"}`, Status: 200},
 		{Name: "report of a user", Who: "alice", Method: "POST", Path: u + "org.matrix.msc4260/users/{@bob}/report", Body: `{"reason":"noise"}`, Status: 200},
-		{Name: "what clients look for", Method: "GET", Path: "versions", Status: 200, Want: `{"unstable_features":{"org.matrix.msc3440.stable":true,"uk.half-shot.msc2666.query_mutual_rooms":true}}`},
+		{Name: "what clients look for", Method: "GET", Path: "versions", Status: 200, Want: `{"unstable_features":{"org.matrix.msc3440.stable":true,"org.matrix.e2e_cross_signing":true,"uk.half-shot.msc2666.query_mutual_rooms":true}}`},
 	})
 }

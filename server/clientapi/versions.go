@@ -23,6 +23,7 @@ func (a *API) getVersions(*web.Call, web.Empty) (getVersionsOut, error) {
 			"fi.mau.msc2246":                          true, // asynchronous uploads
 			"fi.mau.msc2659":                          true, // pings to application services
 			"fi.mau.msc2659.stable":                   true,
+			"org.matrix.e2e_cross_signing":            true, // older Element sets up and verifies with it only
 			"org.matrix.msc2285.stable":               true, // private read receipts
 			"org.matrix.msc3266":                      true, // room summaries
 			"org.matrix.msc3440.stable":               true, // threads
