@@ -22,7 +22,7 @@ func (a *API) setPresence(c *web.Call, in setPresenceIn) (web.Empty, error) {
 	if c.Suspended && in.Status != nil && *in.Status != "" {
 		return web.Empty{}, matrix.UserSuspended() // a text that others are shown
 	}
-	return web.Empty{}, a.Ephemeral.SetPresence(c.User, in.Presence, in.Status)
+	return web.Empty{}, a.Ephemeral.SetPresence(c.User, c.Device, in.Presence, in.Status)
 }
 
 type getPresenceIn struct {

@@ -208,7 +208,7 @@ func TestPresenceGoesWithTheClients(t *testing.T) {
 			}
 		}
 		expect("at first", Offline)
-		done, err := f.k.Connect(alice, "")
+		done, err := f.k.Connect(alice, "PHONE", "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -222,12 +222,12 @@ func TestPresenceGoesWithTheClients(t *testing.T) {
 		expect("just gone", Online)
 		time.Sleep(2 * time.Second)
 		expect("gone", Offline)
-		if _, err := f.k.Connect(alice, "dreaming"); !matrix.IsCode(err, "M_INVALID_PARAM") {
+		if _, err := f.k.Connect(alice, "PHONE", "dreaming"); !matrix.IsCode(err, "M_INVALID_PARAM") {
 			t.Error(err)
 		}
 		status := "at lunch"
 		n := f.k.Counter()
-		if err := f.k.SetPresence(alice, Unavailable, &status); err != nil {
+		if err := f.k.SetPresence(alice, "PHONE", Unavailable, &status); err != nil {
 			t.Fatal(err)
 		}
 		all := f.k.PresenceSince(n)

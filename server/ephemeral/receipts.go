@@ -101,6 +101,7 @@ func (k *Keeper) SetReceipt(r kv.Reader, room matrix.RoomID, user matrix.UserID,
 	k.mu.Unlock()
 	k.DB.Defer("ephemeral receipts", k.store)
 	k.changed()
+	k.Active(user)
 	return nil
 }
 

@@ -51,6 +51,7 @@ func (k *Keeper) SetTyping(r kv.Reader, room matrix.RoomID, user matrix.UserID, 
 	if !already {
 		k.changed()
 	}
+	k.Active(user)
 	return nil
 }
 

@@ -101,7 +101,7 @@ func New(c Config) *View {
 // otherwise as soon as there is, at the latest after the time-out. The errors are
 // M_UNKNOWN_POS for a pos that is not the connection's latest, and M_INVALID_PARAM.
 func (v *View) Sync(ctx context.Context, req Request) (*Response, error) {
-	done, err := v.Ephemeral.Connect(req.Viewer.User, req.SetPresence)
+	done, err := v.Ephemeral.Connect(req.Viewer.User, req.Viewer.Device, req.SetPresence)
 	if err != nil {
 		return nil, err
 	}

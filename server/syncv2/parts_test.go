@@ -241,7 +241,7 @@ func TestTypingReceiptsAndPresence(t *testing.T) {
 		}
 		return h.ephemeral.SetReceipt(tx, r, alice, "m.read", e.ID, "")
 	})
-	if err := h.ephemeral.SetPresence(carol, "online", nil); err != nil { // shares no room
+	if err := h.ephemeral.SetPresence(carol, "PHONE", "online", nil); err != nil { // shares no room
 		t.Fatal(err)
 	}
 	a := h.sync(bob, "")

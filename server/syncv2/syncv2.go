@@ -154,7 +154,7 @@ func (v *View) Sync(ctx context.Context, req Request) (*Response, error) {
 	}
 	deadline := time.NewTimer(min(max(req.Timeout, 0), v.MaxWait))
 	defer deadline.Stop()
-	done, err := v.Ephemeral.Connect(req.Viewer.User, req.SetPresence)
+	done, err := v.Ephemeral.Connect(req.Viewer.User, req.Viewer.Device, req.SetPresence)
 	if err != nil {
 		return nil, err
 	}

@@ -129,7 +129,7 @@ func TestWhatWakes(t *testing.T) {
 				view(h, func(tx *kv.ReadTx) error { return h.ephemeral.SetReceipt(tx, r, alice, "m.read", e, "") })
 			}, func(a answer) bool { return a.Rooms.Join[r].Ephemeral.Events[0].Type == "m.receipt" }},
 			{"presence", func() {
-				if err := h.ephemeral.SetPresence(alice, "online", nil); err != nil {
+				if err := h.ephemeral.SetPresence(alice, "PHONE", "online", nil); err != nil {
 					t.Fatal(err)
 				}
 			}, func(a answer) bool { return a.Presence.Events[0].Sender == alice }},
