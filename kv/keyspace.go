@@ -71,6 +71,7 @@ var (
 	Aliases      = &Keyspace{36, "aliases", parts("alias", Text), "server/rooms", main, "the room of an alias and who made it"}
 	RoomAliases  = &Keyspace{37, "room_aliases", parts("room", Text, "alias", Text), "server/rooms", main, "the aliases of a room"}
 	PublicRooms  = &Keyspace{38, "public_rooms", parts("room", Text), "server/rooms", main, "that a room is in the directory"}
+	RoomTasks    = &Keyspace{140, "room_tasks", parts("kind", Text, "subject", Text), "server/rooms", main, "a change of many rooms or members that is not done yet, and how far it is"}
 	Relations    = &Keyspace{39, "relations", parts("event", Text, "position", Number), "server/rooms", main, "an event that relates to this one, and how"}
 
 	RoomSizes = &Keyspace{135, "room_sizes", parts("room", Text), "server/rooms", main, "how many bytes the current state of a room has"}
@@ -138,7 +139,7 @@ func Ledger() []*Keyspace {
 		metaSpace, Settings, Changes, Cursors, Incarnations,
 		Users, Devices, AccessTokens, RefreshTokens, DeviceTokens, AccountData, Filters,
 		OnceAnswers, RegTokens, Threepids, LoginTokens, OpenIDTokens, Validations, AccountDataSizes,
-		Rooms, Events, EventIDs, State, StateHistory, Memberships, Aliases, RoomAliases, PublicRooms, Relations, RoomSizes,
+		Rooms, Events, EventIDs, State, StateHistory, Memberships, Aliases, RoomAliases, PublicRooms, Relations, RoomSizes, RoomTasks,
 		SearchWords, SearchTexts,
 		Reports, NoticeRooms, Receipts,
 		DeviceKeys, OneTimeKeys, FallbackKeys, CrossSigning, KeySignatures, ToDevice, KeyCounts, BackupVersion, BackupKeys, InboxSizes, BackupSizes, Dehydrated,

@@ -163,7 +163,7 @@ func (s *Server) keepers(ctx context.Context) (err error) {
 	keyID, key := s.Setup.SigningKey()
 	s.Rooms = rooms.New(rooms.Config{
 		DB: s.DB, Changes: s.Changes, Profiles: profiles{s.Accounts}, People: s.Accounts,
-		Server: s.Setup.ServerName(), KeyID: keyID, Key: key, DefaultVersion: c.RoomVersion, Now: c.Now,
+		Server: s.Setup.ServerName(), KeyID: keyID, Key: key, DefaultVersion: c.RoomVersion, Log: c.Log, Now: c.Now,
 		MaxState: c.Limits.RoomState,
 	})
 	s.History = history.New(history.Config{Rooms: s.Rooms})
@@ -207,6 +207,7 @@ func (s *Server) keepers(ctx context.Context) (err error) {
 	s.runs("sizes of account data", s.Accounts.RunSizes)
 	s.runs("sizes of inboxes", s.E2EE.RunInboxSizes)
 	s.runs("sizes of key backups", s.E2EE.RunBackupSizes)
+	s.runs("rooms", s.Rooms.Run)
 	s.runs("media", s.Media.Run)
 	s.runs("search", s.Search.Run)
 	s.runs("ephemeral", s.Ephemeral.Run)

@@ -119,6 +119,7 @@ type Keeper struct {
 	userWitnesses       []UserWitness
 	suspensionWitnesses []SuspensionWitness
 	profileWitnesses    []ProfileWitness
+	erasing             chan struct{} // holds one: some of what erased users had is left
 
 	seen       seenDevices
 	superseded supersededTokens
@@ -140,7 +141,7 @@ func New(c Config) *Keeper {
 		c.Hashing = DefaultHashCost
 	}
 	k := &Keeper{
-		db: c.DB, setup: c.Setup, changes: c.Changes, now: c.Now, log: c.Log,
+		db: c.DB, setup: c.Setup, changes: c.Changes, now: c.Now, log: c.Log, erasing: make(chan struct{}, 1),
 		users:          kv.NewTable[matrix.UserID, UserRow](c.DB, kv.Users),
 		devices:        kv.NewTable[DeviceKey, DeviceRow](c.DB, kv.Devices),
 		accessTokens:   kv.NewTable[tokenHash, accessTokenRow](c.DB, kv.AccessTokens),
@@ -200,14 +201,26 @@ func (k *Keeper) Run(ctx context.Context) error {
 	tick := time.NewTicker(cleanEvery)
 	defer tick.Stop()
 	for {
+		if err := k.eraseRest(ctx); err != nil && ctx.Err() == nil {
+			k.log.Error("what erased users had was not deleted", "error", err)
+		}
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-k.erasing:
+			continue
 		case <-tick.C:
 		}
 		if err := k.Clean(ctx); err != nil && ctx.Err() == nil {
 			k.log.Error("expired rows of the accounts were not removed", "error", err)
 		}
+	}
+}
+
+func (k *Keeper) wakeErase() {
+	select {
+	case k.erasing <- struct{}{}:
+	default:
 	}
 }
 

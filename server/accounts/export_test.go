@@ -1,6 +1,8 @@
 package accounts
 
 import (
+	"context"
+
 	"porchlight/kv"
 	"porchlight/server/matrix"
 )
@@ -15,4 +17,15 @@ func (k *Keeper) CheckSizes(r kv.Reader, report func(string, ...any)) {
 			report("the account data of %s have %d bytes and are counted as %d", user, n, size)
 		}
 	}
+}
+
+// EraseRest is for the tests in another package.
+func (k *Keeper) EraseRest(ctx context.Context) error { return k.eraseRest(ctx) }
+
+// Left is how many rows of account data a user has.
+func (k *Keeper) Left(r kv.Reader, user matrix.UserID) (n int) {
+	for range k.accountData.Keys(r, kv.Prefix(user)) {
+		n++
+	}
+	return n
 }

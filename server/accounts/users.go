@@ -30,6 +30,7 @@ type UserRow struct {
 	Terms map[string]string `cbor:"12,keyasint,omitempty"` // versions of the policies that were accepted
 
 	ErasedAt changes.Position `cbor:"13,keyasint,omitempty"` // when they asked for it
+	Erasing  bool             `cbor:"14,keyasint,omitempty"` // some of what they had is still to be deleted
 }
 
 // NewUser is what an account is made of.
@@ -253,18 +254,15 @@ func (k *Keeper) Deactivate(tx *kv.WriteTx, user matrix.UserID, erase bool) erro
 	}
 	k.endResets(tx, user)
 	k.deleteThreepids(tx, user)
+	erasing := erase && !k.erase(tx, user)
+	if erasing {
+		tx.AfterCommit(k.wakeErase)
+	}
 	if erase {
-		for key := range k.accountData.Keys(tx, kv.Prefix(user)) {
-			k.accountData.Delete(tx, key)
-		}
-		k.sizes.Forget(tx, user)
-		for key := range k.filters.Keys(tx, kv.Prefix(user)) {
-			k.filters.Delete(tx, key)
-		}
 		k.changes.Append(tx, changes.Change{Kind: changes.Profile, User: user})
 	}
 	return k.change(tx, user, func(u *UserRow) {
-		u.Password, u.Deactivated, u.Erased, u.Admin = "", true, erase, false
+		u.Password, u.Deactivated, u.Erased, u.Admin, u.Erasing = "", true, erase, false, erasing
 		if erase {
 			u.ErasedAt = k.changes.Last(tx)
 			u.DisplayName, u.AvatarURL, u.Fields = "", "", nil

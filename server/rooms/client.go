@@ -64,7 +64,8 @@ func (k *Keeper) Served(r kv.Reader, e *Event, viewer matrix.UserID) *Event {
 	if k.People == nil || e.RedactedBy != "" || e.IsState() && !e.Is("m.room.member", string(e.Sender)) {
 		return e
 	}
-	if m, ok := k.memberships.Get(r, membershipKey{e.Sender, e.Room}); ok && m.State == "join" {
+	m, ok := k.memberships.Get(r, membershipKey{e.Sender, e.Room})
+	if ok && m.State == "join" && !k.leaving(r, e.Sender) {
 		return e // who closed the account has left: no need to look further
 	}
 	at, erased := k.People.ErasedAt(r, e.Sender)

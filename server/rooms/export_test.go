@@ -2,6 +2,7 @@ package rooms
 
 import (
 	"bytes"
+	"context"
 
 	"porchlight/kv"
 	"porchlight/server/matrix"
@@ -42,4 +43,13 @@ func (k *Keeper) CheckSizes(r kv.Reader, report func(string, ...any)) {
 			report("the state of %s has %d bytes and is counted as %d", room, n, size)
 		}
 	}
+}
+
+// Portion does one portion of a task; more says that there was one.
+func (k *Keeper) Portion(ctx context.Context) (more bool, err error) {
+	key, row, more, err := k.nextTask(ctx)
+	if err != nil || !more {
+		return false, err
+	}
+	return true, k.DB.Update(ctx, func(tx *kv.WriteTx) error { return k.portion(tx, key, row) })
 }

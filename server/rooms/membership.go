@@ -139,36 +139,13 @@ func (k *Keeper) evictGuests(tx *kv.WriteTx, room matrix.RoomID) error {
 	if k.People == nil || k.GuestsCanJoin(tx, room) {
 		return nil
 	}
-	var guests []matrix.UserID
-	for user, state := range k.Members(tx, room) {
-		if state == "join" && k.People.IsGuest(tx, user) {
-			guests = append(guests, user)
-		}
-	}
-	for _, user := range guests {
-		_, err := k.SetMembership(tx, MemberArgs{Room: room, Sender: user, Target: user, Membership: "leave"})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return k.begin(tx, taskKey{taskGuests, string(room)})
 }
 
 // UserDeactivated makes a user whose account closes leave every room, and turn down what
 // the user was invited to (spec: client-server API, POST account/deactivate).
 func (k *Keeper) UserDeactivated(tx *kv.WriteTx, user matrix.UserID, _ bool) error {
-	var leave []matrix.RoomID
-	for room, m := range k.Memberships(tx, user) {
-		if m.State == "join" || m.State == "invite" || m.State == "knock" {
-			leave = append(leave, room)
-		}
-	}
-	for _, room := range leave {
-		if _, err := k.SetMembership(tx, MemberArgs{Room: room, Sender: user, Target: user, Membership: "leave"}); err != nil {
-			return err
-		}
-	}
-	return nil
+	return k.begin(tx, taskKey{taskLeave, string(user)})
 }
 
 func (k *Keeper) checkInvitee(r kv.Reader, user matrix.UserID) error {
@@ -290,36 +267,7 @@ func (k *Keeper) authoriser(r kv.Reader, room matrix.RoomID, user matrix.UserID)
 // ProfileChanged sends a member event with the new name and picture to each room that the
 // user is in (spec: client-server API, profiles, events on change of profile information).
 func (k *Keeper) ProfileChanged(tx *kv.WriteTx, user matrix.UserID) error {
-	name, avatar := k.Profiles.MemberProfile(tx, user)
-	for _, room := range k.JoinedRooms(tx, user) {
-		row, _ := k.rooms.Get(tx, room)
-		now, ok := k.State(tx, room, "m.room.member", string(user))
-		if !ok {
-			continue
-		}
-		content := map[string]json.RawMessage{}
-		if err := json.Unmarshal(now.Content, &content); err != nil {
-			return err
-		}
-		setText(content, "displayname", name)
-		setText(content, "avatar_url", avatar)
-		delete(content, "reason")
-		raw, err := json.Marshal(content)
-		if err != nil {
-			return err
-		}
-		key := string(user)
-		_, err = k.send(tx, row, SendArgs{
-			Room: room, Sender: user, Type: "m.room.member", StateKey: &key, Content: raw, automatic: true,
-		})
-		if matrix.IsCode(err, "M_FORBIDDEN") || matrix.IsCode(err, "M_RESOURCE_LIMIT_EXCEEDED") {
-			continue // a restricted room whose authoriser is gone, or a full one, keeps the old name
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return k.begin(tx, taskKey{taskProfile, string(user)})
 }
 
 func setText(content map[string]json.RawMessage, key, value string) {

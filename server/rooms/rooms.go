@@ -15,13 +15,16 @@
 package rooms
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"io"
+	"log/slog"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"porchlight/kv"
@@ -76,11 +79,16 @@ type Config struct {
 	// MaxState is how many bytes the state of a room may have; 0: DefaultMaxState; negative:
 	// any number. Rooms that have more keep it.
 	MaxState int64
-	Now      func() time.Time // nil: time.Now
-	Random   io.Reader        // nil: crypto/rand
+	// TaskRooms is to how many rooms one transaction writes when a change touches all rooms of
+	// a user; Run does the rest. 0: 20.
+	TaskRooms int
+	Log       *slog.Logger     // nil: slog.Default()
+	Now       func() time.Time // nil: time.Now
+	Random    io.Reader        // nil: crypto/rand
 }
 
-// Keeper owns the rooms.
+// Keeper owns the rooms. Run has to run for changes that touch very many rooms to come to
+// their end.
 type Keeper struct {
 	Config
 	rooms       *kv.Table[matrix.RoomID, RoomRow]
@@ -94,9 +102,14 @@ type Keeper struct {
 	roomAliases *kv.Table[roomAliasKey, none]
 	public      *kv.Table[matrix.RoomID, none]
 	sizes       *kv.Tally[matrix.RoomID] // bytes of current state
+	tasks       *kv.Table[taskKey, taskRow]
 	witnesses   []Witness
 	// visibilities remembers what the events that set the history visibility say.
 	visibilities visibilities
+	wake         chan struct{} // holds one: there are tasks
+	// begun counts tasks that did not end at once, landed those of them that are on disk, and
+	// settled those that Run has seen the end of. While there are others, there may be tasks.
+	begun, landed, settled atomic.Int64
 }
 
 // RoomRow is what is known of a room as a whole. It does not change as the room goes on: the
@@ -183,8 +196,13 @@ func New(c Config) *Keeper {
 	if c.MaxState == 0 {
 		c.MaxState = DefaultMaxState
 	}
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	c.TaskRooms = cmp.Or(c.TaskRooms, taskRooms)
 	k := &Keeper{
 		Config:      c,
+		wake:        make(chan struct{}, 1),
 		rooms:       kv.NewTable[matrix.RoomID, RoomRow](c.DB, kv.Rooms),
 		events:      kv.NewTable[eventKey, eventRow](c.DB, kv.Events),
 		eventIDs:    kv.NewTable[matrix.EventID, placeRow](c.DB, kv.EventIDs),
@@ -195,8 +213,11 @@ func New(c Config) *Keeper {
 		aliases:     kv.NewTable[matrix.RoomAlias, AliasRow](c.DB, kv.Aliases),
 		roomAliases: kv.NewTable[roomAliasKey, none](c.DB, kv.RoomAliases),
 		public:      kv.NewTable[matrix.RoomID, none](c.DB, kv.PublicRooms),
+		tasks:       kv.NewTable[taskKey, taskRow](c.DB, kv.RoomTasks),
 	}
 	k.sizes = k.newSizes()
+	k.begun.Store(1) // there may be some from before
+	k.landed.Store(1)
 	c.DB.AddCheck("rooms", k.check)
 	return k
 }
@@ -323,6 +344,7 @@ func (k *Keeper) check(r kv.Reader, report func(string, ...any)) {
 	}
 	k.checkState(r, report)
 	k.checkRelations(r, report)
+	k.checkTasks(r, report)
 }
 
 func (k *Keeper) checkState(r kv.Reader, report func(string, ...any)) {

@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"encoding/json"
 	"errors"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -43,8 +44,10 @@ type house struct {
 	people  people
 }
 
-func newHouse(t *testing.T) *house {
-	db := kvtest.Open(t)
+func newHouse(t *testing.T) *house { return houseAt(t, filepath.Join(t.TempDir(), "db")) }
+
+func houseAt(t *testing.T, path string) *house {
+	db := kvtest.OpenAt(t, path)
 	log, err := changes.New(t.Context(), db)
 	if err != nil {
 		t.Fatal(err)
