@@ -2,6 +2,7 @@ package push
 
 import (
 	"encoding/json"
+	"slices"
 
 	"porchlight/kv"
 	"porchlight/server/ephemeral"
@@ -12,6 +13,9 @@ import (
 
 // EventAppended notes in an event whom it notifies. It is a witness of server/rooms.
 func (k *Keeper) EventAppended(tx *kv.WriteTx, e *rooms.Event) error {
+	if e.Type == "m.room.member" && e.StateKey != nil {
+		k.memberChanged(tx, e)
+	}
 	var notice rooms.Notice
 	// Of each event the thread is kept, since with its own event a user reads what came before
 	// in that thread, also if the event is redacted later.
@@ -37,36 +41,51 @@ func (k *Keeper) EventAppended(tx *kv.WriteTx, e *rooms.Event) error {
 	return nil
 }
 
-// outcomes holds an event against the rules of everybody in its room.
+// outcomes holds an event against the rules of everybody in its room: one by one of those who
+// have changed theirs or are named, and once for all others.
 func (k *Keeper) outcomes(tx *kv.WriteTx, e *rooms.Event) ([]rooms.NoticeGroup, []matrix.UserID, error) {
-	var joined, invited []matrix.UserID
-	members := 0
-	for user, membership := range k.Rooms.Members(tx, e.Room) {
-		if membership == "join" {
-			members++
-		}
-		switch {
-		case user == e.Sender || user.Server() != k.Rooms.Server:
-		case membership == "join":
-			joined = append(joined, user)
-		case membership == "invite" && e.Is("m.room.member", string(user)):
-			invited = append(invited, user)
-		}
+	in := k.roster(tx, e.Room)
+	joined := func(user matrix.UserID) bool {
+		return user.Server() == k.Rooms.Server && k.Rooms.Membership(tx, e.Room, user) == "join"
 	}
-	if len(joined)+len(invited) == 0 {
+	others := in.local
+	if joined(e.Sender) {
+		others--
+	}
+	invited := matrix.UserID("")
+	if e.Membership() == "invite" && *e.StateKey != string(e.Sender) && matrix.UserID(*e.StateKey).Server() == k.Rooms.Server {
+		invited = matrix.UserID(*e.StateKey)
+	}
+	if others == 0 && invited == "" {
 		return nil, nil, nil
 	}
-	event, err := pushrule.NewEvent(e.ID, e.PDU, &roomInfo{k, tx, e, members})
+	event, err := pushrule.NewEvent(e.ID, e.PDU, &roomInfo{k, tx, e, in.members})
 	if err != nil {
 		return nil, nil, err
 	}
 	var all outcomes
-	for i, user := range append(joined, invited...) {
+	ask := func(user matrix.UserID, apart bool) {
 		_, actions := k.set(tx, user).Match(event)
-		if actions != nil && !actions.Notify {
-			actions = nil // whom the user ignores is looked at when this is read: it may change
+		all.add(actions, apart, user)
+	}
+	for _, user := range in.own {
+		if user != e.Sender {
+			ask(user, false)
+			others--
 		}
-		all.add(user, actions, i >= len(joined))
+	}
+	for _, user := range event.Named() {
+		if user != e.Sender && joined(user) && !k.rules.Has(tx, user) {
+			ask(user, false)
+			others--
+		}
+	}
+	if others > 0 {
+		_, actions := predefined().Match(event)
+		all.addRest(actions)
+	}
+	if invited != "" {
+		ask(invited, true)
 	}
 	groups, silent := all.groups(e.Sender)
 	return groups, silent, nil
@@ -82,29 +101,46 @@ type outcome struct {
 	actions *pushrule.Actions // nil: nothing
 	users   []matrix.UserID
 	apart   bool // they are not joined
+	rest    bool // and all who were not asked
 }
 
-func (o *outcomes) add(user matrix.UserID, actions *pushrule.Actions, apart bool) {
+// add notes what an event does to a user. Whom the user ignores is looked at when this is read:
+// it may change.
+func (o *outcomes) add(actions *pushrule.Actions, apart bool, user matrix.UserID) {
+	of := o.of(actions, apart)
+	of.users = append(of.users, user)
+}
+
+// addRest notes what an event does to all who were not asked.
+func (o *outcomes) addRest(actions *pushrule.Actions) { o.of(actions, false).rest = true }
+
+func (o *outcomes) of(actions *pushrule.Actions, apart bool) *outcome {
+	if actions != nil && !actions.Notify {
+		actions = nil
+	}
 	for i := range o.all {
 		if same(o.all[i].actions, actions) && o.all[i].apart == apart {
-			o.all[i].users = append(o.all[i].users, user)
-			return
+			return &o.all[i]
 		}
 	}
-	o.all = append(o.all, outcome{actions, []matrix.UserID{user}, apart})
+	o.all = append(o.all, outcome{actions: actions, apart: apart})
+	return &o.all[len(o.all)-1]
 }
 
 func same(a, b *pushrule.Actions) bool {
 	return a == b || a != nil && b != nil && string(a.JSON) == string(b.JSON)
 }
 
-// groups are those who are notified. The largest outcome among those joined goes without
-// its users' names; if that is to be notified, the silent have to be named.
+// groups are those who are notified. The outcome of who was not asked, or else the largest among
+// those joined, goes without its users' names; if that is to be notified, the silent have to be
+// named.
 func (o *outcomes) groups(sender matrix.UserID) (groups []rooms.NoticeGroup, silent []matrix.UserID) {
-	rest := -1
-	for i := range o.all {
-		if !o.all[i].apart && (rest < 0 || len(o.all[i].users) > len(o.all[rest].users)) {
-			rest = i
+	rest := slices.IndexFunc(o.all, func(of outcome) bool { return of.rest })
+	if rest < 0 {
+		for i := range o.all {
+			if !o.all[i].apart && (rest < 0 || len(o.all[i].users) > len(o.all[rest].users)) {
+				rest = i
+			}
 		}
 	}
 	for i, of := range o.all {

@@ -6,6 +6,8 @@ import (
 	"porchlight/kv"
 	"porchlight/server/changes"
 	"porchlight/server/matrix"
+	"porchlight/server/pushrule"
+	"porchlight/server/rooms"
 )
 
 // Forgetful is the same keeper without anything in memory.
@@ -33,4 +35,31 @@ func (k *Keeper) Tells(r kv.Reader, user matrix.UserID) bool {
 	w := &worker{k: k, key: pusherKey{user, "app", "key"}}
 	_, p, _ := w.next(r, &pusherRow{Kind: HTTP}, 1)
 	return p != nil
+}
+
+// Alone is what the rules of one user say of an event, without anything that is kept, as JSON;
+// empty if they do not notify.
+func (k *Keeper) Alone(r kv.Reader, e *rooms.Event, user matrix.UserID) (string, error) {
+	members := 0
+	for _, membership := range k.Rooms.Members(r, e.Room) {
+		if membership == "join" {
+			members++
+		}
+	}
+	event, err := pushrule.NewEvent(e.ID, e.PDU, &roomInfo{k, r, e, members})
+	if err != nil {
+		return "", err
+	}
+	rules := k.Rules(r, user)
+	if _, a := pushrule.Compile(user, &rules).Match(event); a != nil && a.Notify {
+		return string(a.JSON), nil
+	}
+	return "", nil
+}
+
+// Asked counts the rules that were made ready, each for a user.
+func (k *Keeper) Asked() int {
+	k.sets.mu.Lock()
+	defer k.sets.mu.Unlock()
+	return len(k.sets.all)
 }

@@ -60,6 +60,7 @@ type Keeper struct {
 	keys    *kv.Table[string, []byte]
 	vapid   *webpush.Key // nil: no Web Push
 	sets    ruleSets
+	rosters rosters
 	tallies tallies
 	sender  sender
 }

@@ -78,13 +78,13 @@ func (k *Keeper) Content(r kv.Reader, user matrix.UserID) (json.RawMessage, erro
 	return raw, nil
 }
 
-// Rule is one rule, also by the name it had before it was in the standard. The errors are M_INVALID_PARAM for a kind that there is not, and
-// M_NOT_FOUND.
+// Rule is one rule, also by the name it had before it was in the standard. The error is
+// M_NOT_FOUND, also for a kind that there is not: clients ask so for kinds that came later.
 func (k *Keeper) Rule(r kv.Reader, user matrix.UserID, kind, id string) (pushrule.Rule, error) {
 	all := k.Rules(r, user)
 	rules := all.Kind(kind)
 	if rules == nil {
-		return pushrule.Rule{}, noSuchKind()
+		return pushrule.Rule{}, notFound()
 	}
 	for _, name := range []string{id, pushrule.StableID(id)} {
 		if i := index(*rules, name); i >= 0 {
@@ -188,7 +188,7 @@ func (k *Keeper) store(tx *kv.WriteTx, user matrix.UserID, row rulesRow, kind st
 // put writes the row and tells the user's clients.
 func (k *Keeper) put(tx *kv.WriteTx, user matrix.UserID, row rulesRow) {
 	k.rules.Put(tx, user, row)
-	k.sets.changed(tx, user)
+	k.rulesChanged(tx, user)
 	k.Changes.Append(tx, changes.Change{Kind: changes.AccountData, User: user, Key: "m.push_rules"})
 }
 

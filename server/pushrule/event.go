@@ -74,6 +74,25 @@ func NewEvent(id matrix.EventID, event []byte, info RoomInfo) (*Event, error) {
 	return e, nil
 }
 
+// Named are the users whom the event names: those that it mentions, and that of its state key.
+// To all others, the rules that Predefined gives them do the same.
+func (e *Event) Named() []matrix.UserID {
+	var all []matrix.UserID
+	if key, ok := e.fields["state_key"].(string); ok && key != "" {
+		all = append(all, matrix.UserID(key))
+	}
+	list, _ := e.property([]string{"content", mentions, "user_ids"})
+	mentioned, _ := list.([]any)
+	known := map[string]bool{}
+	for _, item := range mentioned {
+		if user, ok := item.(string); ok && !known[user] {
+			known[user] = true
+			all = append(all, matrix.UserID(user))
+		}
+	}
+	return all
+}
+
 // property is what stands at a path; false if nothing does.
 func (e *Event) property(path []string) (any, bool) {
 	var at any = e.fields
