@@ -42,45 +42,75 @@ func (a *API) postReceipt(c *web.Call, in postReceiptIn) (web.Empty, error) {
 
 // setFullyRead writes the marker, which is account data (spec: read and unread markers).
 func (a *API) setFullyRead(c *web.Call, room matrix.RoomID, event matrix.EventID) error {
-	return a.DB.Update(c.Ctx, func(tx *kv.WriteTx) error {
-		if _, err := a.Ephemeral.Readable(tx, room, c.User, event); err != nil {
-			return err
-		}
-		content, err := json.Marshal(map[string]matrix.EventID{"event_id": event})
-		if err != nil {
-			return err
-		}
-		return a.Accounts.StoreAccountData(tx, c.User, room, accounts.TypeFullyRead, content)
-	})
+	return a.DB.Update(c.Ctx, func(tx *kv.WriteTx) error { return a.storeFullyRead(tx, c.User, room, event) })
 }
 
+func (a *API) storeFullyRead(tx *kv.WriteTx, user matrix.UserID, room matrix.RoomID, event matrix.EventID) error {
+	if _, err := a.Ephemeral.Readable(tx, room, user, event); err != nil {
+		return err
+	}
+	content, err := json.Marshal(map[string]matrix.EventID{"event_id": event})
+	if err != nil {
+		return err
+	}
+	return a.Accounts.StoreAccountData(tx, user, room, accounts.TypeFullyRead, content)
+}
+
+// setReadMarkerIn has no event where there is none, or an empty one, as clients send it that
+// have nothing to mark yet.
 type setReadMarkerIn struct {
-	Room      matrix.RoomID  `path:"roomId"`
-	FullyRead matrix.EventID `json:"m.fully_read"`
-	Read      matrix.EventID `json:"m.read"`
-	Private   matrix.EventID `json:"m.read.private"`
+	Room      matrix.RoomID `path:"roomId"`
+	FullyRead string        `json:"m.fully_read"`
+	Read      string        `json:"m.read"`
+	Private   string        `json:"m.read.private"`
 }
 
-// setReadMarker: spec: client-server API, POST read_markers.
+// setReadMarker: spec: client-server API, POST read_markers. All of it is done, or nothing.
 func (a *API) setReadMarker(c *web.Call, in setReadMarkerIn) (web.Empty, error) {
-	err := a.DB.View(c.Ctx, func(tx *kv.ReadTx) error {
-		if a.Rooms.Membership(tx, in.Room, c.User) != "join" {
+	var set []func()
+	check := func(r kv.Reader) error {
+		set = nil
+		if a.Rooms.Membership(r, in.Room, c.User) != "join" {
 			return matrix.Forbidden("you are not in that room")
 		}
-		for kind, event := range map[string]matrix.EventID{ephemeral.Read: in.Read, ephemeral.ReadPrivate: in.Private} {
-			if event == "" {
+		for _, mark := range []struct{ kind, event string }{{ephemeral.Read, in.Read}, {ephemeral.ReadPrivate, in.Private}} {
+			if mark.event == "" {
 				continue
 			}
-			if err := a.Ephemeral.SetReceipt(tx, in.Room, c.User, kind, event, ""); err != nil {
+			event, err := matrix.ParseEventID(mark.event)
+			if err != nil {
 				return err
 			}
+			one, err := a.Ephemeral.Receipt(r, in.Room, c.User, mark.kind, event, "")
+			if err != nil {
+				return err
+			}
+			set = append(set, one)
 		}
 		return nil
-	})
-	if err != nil || in.FullyRead == "" {
+	}
+	var err error
+	if in.FullyRead == "" {
+		err = a.DB.View(c.Ctx, func(tx *kv.ReadTx) error { return check(tx) })
+	} else {
+		err = a.DB.Update(c.Ctx, func(tx *kv.WriteTx) error {
+			event, err := matrix.ParseEventID(in.FullyRead)
+			if err != nil {
+				return err
+			}
+			if err := check(tx); err != nil {
+				return err
+			}
+			return a.storeFullyRead(tx, c.User, in.Room, event)
+		})
+	}
+	if err != nil {
 		return web.Empty{}, err
 	}
-	return web.Empty{}, a.setFullyRead(c, in.Room, in.FullyRead)
+	for _, one := range set {
+		one()
+	}
+	return web.Empty{}, nil
 }
 
 type setTypingIn struct {

@@ -1,8 +1,13 @@
 package clientapi_test
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 
+	"porchlight/kv"
+	"porchlight/kv/kvtest"
+	"porchlight/server/matrix"
 	"porchlight/server/servertest"
 )
 
@@ -34,6 +39,9 @@ func TestReceiptsTypingAndPresence(t *testing.T) {
 		{Name: "a marker has no thread", Who: "bob", Method: "POST", Path: "v3/rooms/{room}/receipt/m.fully_read/{event}", Body: `{"thread_id":"main"}`, Status: 400, Errcode: "M_INVALID_PARAM"},
 		{Name: "a marker", Who: "bob", Method: "POST", Path: "v3/rooms/{room}/receipt/m.fully_read/{event}", Body: `{}`, Status: 200, Changes: servertest.Any},
 		{Name: "markers", Who: "bob", Method: "POST", Path: "v3/rooms/{room}/read_markers", Body: `{"m.fully_read":"{event}","m.read":"{event}","m.read.private":"{event}"}`, Status: 200, Changes: servertest.Any},
+		{Name: "empty markers count as absent", Who: "bob", Method: "POST", Path: "v3/rooms/{room}/read_markers", Body: `{"m.fully_read":"","m.read":"{event}","m.read.private":null}`, Status: 200, Changes: servertest.Any},
+		{Name: "all empty", Who: "bob", Method: "POST", Path: "v3/rooms/{room}/read_markers", Body: `{"m.fully_read":"","m.read":"","m.read.private":""}`, Status: 200},
+		{Name: "no event ID", Who: "bob", Method: "POST", Path: "v3/rooms/{room}/read_markers", Body: `{"m.read":"event"}`, Status: 400, Errcode: "M_INVALID_PARAM"},
 		{Name: "markers on nothing", Who: "bob", Method: "POST", Path: "v3/rooms/{room}/read_markers", Body: `{"m.fully_read":"$nothing"}`, Status: 404, Errcode: "M_NOT_FOUND"},
 
 		{Name: "alice hears of it", Who: "alice", Method: "GET", Path: "v3/sync?since={alice}", Status: 200, Changes: servertest.Any,
@@ -87,4 +95,73 @@ func TestPushRules(t *testing.T) {
 		{Name: "pushers", Who: "alice", Method: "GET", Path: "v3/pushers", Status: 200, Want: `{"pushers":[]}`},
 		{Name: "no token", Method: "GET", Path: "v3/pushrules/", Status: 401, Errcode: "M_MISSING_TOKEN"},
 	})
+}
+
+// TestReadMarkersAreAllOrNothing: of several markers of which one cannot be set, none is.
+func TestReadMarkersAreAllOrNothing(t *testing.T) {
+	s := servertest.New(t)
+	alice, bob := s.User("alice"), s.User("bob")
+	var made struct {
+		Room string `json:"room_id"`
+	}
+	alice.Must("POST", "v3/createRoom", `{"preset":"public_chat"}`, &made)
+	s.Set("room", made.Room)
+	bob.Must("POST", "v3/rooms/{room}/join", `{}`, nil)
+	var sent struct {
+		Event string `json:"event_id"`
+	}
+	alice.Must("PUT", "v3/rooms/{room}/send/m.room.message/1", `{"msgtype":"m.text","body":"x"}`, &sent)
+	s.Set("event", sent.Event)
+	for _, bad := range []string{"m.fully_read", "m.read", "m.read.private"} {
+		var parts []string
+		for _, kind := range []string{"m.fully_read", "m.read", "m.read.private"} {
+			event := sent.Event
+			if kind == bad {
+				event = "$nothing"
+			}
+			parts = append(parts, fmt.Sprintf("%q:%q", kind, event))
+		}
+		s.Run(t, []servertest.Case{{Name: "unknown " + bad, Who: "bob", Method: "POST", Path: "v3/rooms/{room}/read_markers", Body: "{" + strings.Join(parts, ",") + "}", Status: 404, Errcode: "M_NOT_FOUND"}})
+		kvtest.View(t, s.DB, func(tx *kv.ReadTx) {
+			if got := s.Ephemeral.Receipts(tx, matrix.RoomID(made.Room), bob.ID); len(got) != 0 {
+				t.Errorf("unknown %s: %v were set", bad, got)
+			}
+			if _, there := s.Accounts.AccountData(tx, bob.ID, matrix.RoomID(made.Room), "m.fully_read"); there {
+				t.Errorf("unknown %s: the fully read marker was set", bad)
+			}
+		})
+	}
+}
+
+// TestReceiptsInThreads: a receipt in a thread may be on whatever relates to its root.
+func TestReceiptsInThreads(t *testing.T) {
+	s := servertest.New(t)
+	alice := s.User("alice")
+	var made struct {
+		Room string `json:"room_id"`
+	}
+	alice.Must("POST", "v3/createRoom", `{}`, &made)
+	s.Set("room", made.Room)
+	send := func(name, eventType, relation string) {
+		var sent struct {
+			Event string `json:"event_id"`
+		}
+		content := `{"msgtype":"m.text","body":"x"}`
+		if relation != "" {
+			content = `{"msgtype":"m.text","body":"x","m.relates_to":` + relation + `}`
+		}
+		alice.Must("PUT", "v3/rooms/{room}/send/"+eventType+"/"+name, content, &sent)
+		s.Set(name, sent.Event)
+	}
+	send("root", "m.room.message", "")
+	send("reply", "m.room.message", `{"rel_type":"m.thread","event_id":"{root}"}`)
+	send("reaction", "m.reaction", `{"rel_type":"m.annotation","event_id":"{root}","key":"y"}`)
+	send("edit", "m.room.message", `{"rel_type":"m.replace","event_id":"{root}"}`)
+	send("below", "m.reaction", `{"rel_type":"m.annotation","event_id":"{edit}","key":"y"}`)
+	send("other", "m.room.message", "")
+	var cases []servertest.Case
+	for _, name := range []string{"root", "reply", "reaction", "edit", "below"} {
+		cases = append(cases, servertest.Case{Name: name, Who: "alice", Method: "POST", Path: "v3/rooms/{room}/receipt/m.read/{" + name + "}", Body: `{"thread_id":"{root}"}`, Status: 200, Changes: servertest.Any})
+	}
+	s.Run(t, append(cases, servertest.Case{Name: "not related", Who: "alice", Method: "POST", Path: "v3/rooms/{room}/receipt/m.read/{other}", Body: `{"thread_id":"{root}"}`, Status: 400, Errcode: "M_INVALID_PARAM"}))
 }

@@ -74,35 +74,49 @@ func newReceipt(key receiptKey, row receiptRow) Receipt {
 // for somebody who is not in the room, M_NOT_FOUND for an event that is not there to see,
 // M_INVALID_PARAM for another type of receipt or a thread that the event is not in.
 func (k *Keeper) SetReceipt(r kv.Reader, room matrix.RoomID, user matrix.UserID, kind string, event matrix.EventID, thread string) error {
-	if kind != Read && kind != ReadPrivate {
-		return matrix.InvalidParam("a receipt is m.read or m.read.private")
-	}
-	e, err := k.Readable(r, room, user, event)
+	set, err := k.Receipt(r, room, user, kind, event, thread)
 	if err != nil {
 		return err
 	}
+	set()
+	return nil
+}
+
+// Receipt is SetReceipt for who has more to check first: nothing is set before set is called.
+func (k *Keeper) Receipt(r kv.Reader, room matrix.RoomID, user matrix.UserID, kind string, event matrix.EventID, thread string) (set func(), err error) {
+	if kind != Read && kind != ReadPrivate {
+		return nil, matrix.InvalidParam("a receipt is m.read or m.read.private")
+	}
+	e, err := k.Readable(r, room, user, event)
+	if err != nil {
+		return nil, err
+	}
 	if thread != "" && thread != string(event) && thread != k.Thread(r, e) && !k.relatesTo(r, e, matrix.EventID(thread)) {
-		return matrix.InvalidParam("the event is not in that thread")
+		return nil, matrix.InvalidParam("the event is not in that thread")
 	}
 	key := receiptKey{room, user, kind, thread}
 	old, had := k.receipts.Get(r, key)
+	return func() { k.move(key, old, had, event, e.Position) }, nil
+}
+
+// move moves a receipt forward, if it is not further already; old is that on disk, if any.
+func (k *Keeper) move(key receiptKey, old receiptRow, had bool, event matrix.EventID, to changes.Position) {
 	k.mu.Lock()
 	if recent, ok := k.recent[key]; ok {
 		old, had = recent.receiptRow, true
 	}
-	if had && old.Position >= e.Position {
+	if had && old.Position >= to {
 		k.mu.Unlock()
-		return nil
+		return
 	}
 	k.recent[key] = recentReceipt{
-		receiptRow: receiptRow{Event: event, Position: e.Position, TS: k.Now().UnixMilli()},
+		receiptRow: receiptRow{Event: event, Position: to, TS: k.Now().UnixMilli()},
 		changed:    k.next(),
 	}
 	k.mu.Unlock()
 	k.DB.Defer("ephemeral receipts", k.store)
 	k.changed()
-	k.Active(user)
-	return nil
+	k.Active(key.User)
 }
 
 // Readable finds an event of a room that the user, who has to be in the room, may see.
