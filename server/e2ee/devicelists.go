@@ -13,10 +13,10 @@ import (
 // changes behind from and up to to, and those with whom the viewer shares no encrypted room
 // any more (spec: e2e extensions to sync). Both are sorted and never nil.
 //
-// Users count as changed when their keys did and they share an encrypted room with the
-// viewer; when they or the viewer joined an encrypted room that both are in; and when a room
-// that both are in became encrypted. The viewer's own keys count always, and so do those that
-// the viewer signed on another device.
+// Users count as changed when their keys did and they share a room with the viewer, encrypted or
+// not (spec: GET keys/changes); when they or the viewer joined an encrypted room that both are
+// in; and when a room that both are in became encrypted. The viewer's own keys count always, and
+// so do those that the viewer signed on another device.
 func (k *Keeper) DeviceListChanges(r kv.Reader, viewer matrix.UserID, from, to changes.Position) (changed, left []matrix.UserID) {
 	s := listScan{k: k, r: r, viewer: viewer, from: from, concerns: map[matrix.RoomID]bool{},
 		changed: map[matrix.UserID]bool{}, parted: map[matrix.UserID]bool{}, signed: map[matrix.UserID]bool{}}
@@ -26,7 +26,7 @@ func (k *Keeper) DeviceListChanges(r kv.Reader, viewer matrix.UserID, from, to c
 		s.each(to)
 	}
 	for user := range s.changed {
-		if user != viewer && !s.signed[user] && !k.Rooms.SharesEncryptedRoom(r, viewer, user) {
+		if user != viewer && !s.signed[user] && !k.Rooms.SharesRoom(r, viewer, user) {
 			delete(s.changed, user)
 		}
 	}
@@ -41,13 +41,12 @@ func (k *Keeper) DeviceListChanges(r kv.Reader, viewer matrix.UserID, from, to c
 }
 
 // WholeDeviceList are the users whose keys the viewer has to ask for if nothing is known of
-// what the viewer's client has: the viewer, and all with whom an encrypted room is shared.
+// what the viewer's client has: the viewer, and all with whom a room is shared.
 func (k *Keeper) WholeDeviceList(r kv.Reader, viewer matrix.UserID) []matrix.UserID {
 	s := listScan{k: k, r: r, viewer: viewer, changed: map[matrix.UserID]bool{}}
-	last := k.Changes.Last(r)
 	s.changed[viewer] = true
 	for room, m := range k.Rooms.Memberships(r, viewer) {
-		if m.State == "join" && k.Rooms.EncryptedAt(r, room, last) {
+		if m.State == "join" {
 			s.all(room, s.changed)
 		}
 	}
@@ -149,20 +148,19 @@ func (s *listScan) all(room matrix.RoomID, into map[matrix.UserID]bool) {
 }
 
 // everybody is for a viewer who is too far behind to read each change: all with whom the
-// viewer shares an encrypted room count as changed, and from all others with whom one was
+// viewer shares a room count as changed, and from all others with whom one was
 // shared the viewer has parted. The cost is that of the viewer's rooms.
 func (s *listScan) everybody(to changes.Position) {
 	s.changed[s.viewer] = true
 	for room, m := range s.k.Rooms.Memberships(s.r, s.viewer) {
 		isIn, end := m.State == "join", to
-		if !isIn {
+		if isIn {
+			s.all(room, s.changed)
+		} else {
 			end = m.Position
 		}
 		if !isIn && end <= s.from || !s.k.Rooms.EncryptedAt(s.r, room, end) {
 			continue // they were out of it already, or out of it before
-		}
-		if isIn {
-			s.all(room, s.changed)
 		}
 		if !s.wasIn(room, s.viewer) {
 			continue

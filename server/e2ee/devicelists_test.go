@@ -46,7 +46,8 @@ func TestDeviceListsFollowWhoComesAndGoes(t *testing.T) {
 	expect("nothing to do with it", carol, p2, nil, nil)
 	p3 := f.c.Published()
 	f.upload(bob, "B1", Upload{DeviceKeys: deviceJSON(t, bob, "B1")})
-	expect("a stranger's keys", alice, p3, nil, nil)
+	expect("a stranger's keys", carol, p3, nil, nil)
+	expect("those of somebody with whom a plain room is shared", alice, p3, []matrix.UserID{bob}, nil)
 	expect("one's own keys", bob, p3, []matrix.UserID{bob}, nil)
 	p4 := f.c.Published()
 	f.encrypt(plain)
@@ -82,7 +83,7 @@ func TestFarBehind(t *testing.T) {
 			}
 		})
 	}
-	look(alice, from, []matrix.UserID{alice, bob}, []matrix.UserID{carol})
+	look(alice, from, []matrix.UserID{alice, bob}, []matrix.UserID{carol}) // only a plain room is left
 	look(carol, from, []matrix.UserID{carol}, []matrix.UserID{alice, bob})
 	look(carol, f.c.Published()-1, nil, nil)
 	f.encrypt(plain)

@@ -34,6 +34,7 @@ type Rooms interface {
 	Memberships(r kv.Reader, user matrix.UserID) iter.Seq2[matrix.RoomID, rooms.Membership]
 	Members(r kv.Reader, room matrix.RoomID) iter.Seq2[matrix.UserID, string]
 	EncryptedAt(r kv.Reader, room matrix.RoomID, at changes.Position) bool
+	SharesRoom(r kv.Reader, a, b matrix.UserID) bool
 	SharesEncryptedRoom(r kv.Reader, a, b matrix.UserID) bool
 	EventAt(r kv.Reader, room matrix.RoomID, at changes.Position) (*rooms.Event, bool)
 }

@@ -175,7 +175,7 @@ func fill(tb testing.TB, s *servertest.Server, people, ghosts int) (sender matri
 	}
 	for i := 0; i < people+ghosts; {
 		kvtest.Update(tb, s.DB, func(tx *kv.WriteTx) error {
-			for end := min(i+50, people+ghosts); i < end; i++ {
+			for end := min(i+5, people+ghosts); i < end; i++ {
 				if err := add(tx, i); err != nil {
 					return err
 				}
