@@ -42,6 +42,7 @@ func TestReceiptsTypingAndPresence(t *testing.T) {
 		{Name: "empty markers count as absent", Who: "bob", Method: "POST", Path: "v3/rooms/{room}/read_markers", Body: `{"m.fully_read":"","m.read":"{event}","m.read.private":null}`, Status: 200, Changes: servertest.Any},
 		{Name: "all empty", Who: "bob", Method: "POST", Path: "v3/rooms/{room}/read_markers", Body: `{"m.fully_read":"","m.read":"","m.read.private":""}`, Status: 200},
 		{Name: "no event ID", Who: "bob", Method: "POST", Path: "v3/rooms/{room}/read_markers", Body: `{"m.read":"event"}`, Status: 400, Errcode: "M_INVALID_PARAM"},
+		{Name: "what was deferred is written", Who: "carol", Method: "PUT", Path: "v3/user/{@carol}/account_data/org.example.x", Body: `{}`, Status: 200, Changes: servertest.Any},
 		{Name: "markers on nothing", Who: "bob", Method: "POST", Path: "v3/rooms/{room}/read_markers", Body: `{"m.fully_read":"$nothing"}`, Status: 404, Errcode: "M_NOT_FOUND"},
 
 		{Name: "alice hears of it", Who: "alice", Method: "GET", Path: "v3/sync?since={alice}", Status: 200, Changes: servertest.Any,
@@ -71,7 +72,8 @@ func TestPushRules(t *testing.T) {
 		rule("global without slash", "GET", "global", "", 200, "", `{"content":[]}`, 0),
 		rule("one", "GET", "global/underride/.m.rule.message", "", 200, "", `{"rule_id":".m.rule.message","actions":["notify"]}`, 0),
 		rule("none", "GET", "global/underride/cake", "", 404, "M_NOT_FOUND", "", 0),
-		rule("no kind", "GET", "global/overdrive/cake", "", 400, "M_INVALID_PARAM", "", 0),
+		rule("no kind", "GET", "global/overdrive/cake", "", 404, "M_NOT_FOUND", "", 0),
+		rule("no kind to set", "PUT", "global/overdrive/cake", `{"actions":[]}`, 400, "M_INVALID_PARAM", "", 0),
 		rule("add", "PUT", "global/content/cake", `{"pattern":"cake","actions":["notify"]}`, 200, "", `{}`, 1),
 		rule("add before", "PUT", "global/content/pie?before=cake", `{"pattern":"pie","actions":[]}`, 200, "", `{}`, 1),
 		rule("add behind nothing", "PUT", "global/content/tea?after=nothing", `{"pattern":"tea","actions":[]}`, 400, "M_UNKNOWN", "", 0),
