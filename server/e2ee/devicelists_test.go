@@ -89,3 +89,12 @@ func TestFarBehind(t *testing.T) {
 	f.encrypt(plain)
 	look(alice, from, []matrix.UserID{alice, bob, carol}, nil)
 }
+
+func (h *house) SharesRoom(r kv.Reader, a, b matrix.UserID) bool {
+	for room := range h.stays {
+		if h.Membership(r, room, a) == "join" && h.Membership(r, room, b) == "join" {
+			return true
+		}
+	}
+	return false
+}

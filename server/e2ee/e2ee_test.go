@@ -123,15 +123,6 @@ func (h *house) EncryptedAt(_ kv.Reader, room matrix.RoomID, at changes.Position
 	return ever && since <= at
 }
 
-func (h *house) SharesRoom(r kv.Reader, a, b matrix.UserID) bool {
-	for room := range h.stays {
-		if h.Membership(r, room, a) == "join" && h.Membership(r, room, b) == "join" {
-			return true
-		}
-	}
-	return false
-}
-
 func (h *house) SharesEncryptedRoom(r kv.Reader, a, b matrix.UserID) bool {
 	for room := range h.encrypted {
 		if h.Membership(r, room, a) == "join" && h.Membership(r, room, b) == "join" {
