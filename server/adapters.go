@@ -18,6 +18,7 @@ import (
 type doorkeeper struct {
 	accounts *accounts.Keeper
 	services *appservice.Keeper
+	board    matrix.UserID // for whom nobody else acts; empty: there is none
 }
 
 // Authenticate implements web.Authenticator.
@@ -40,6 +41,9 @@ func (d doorkeeper) Assert(r kv.Reader, who web.Requester, user matrix.UserID, d
 		return who, matrix.UnknownToken(false)
 	}
 	user, err := d.services.Assert(r, s, user, device)
+	if err == nil && user == d.board && d.board != "" {
+		err = matrix.Forbidden("an application service cannot act for the board")
+	}
 	if err != nil {
 		return who, err
 	}

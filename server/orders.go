@@ -68,7 +68,7 @@ func (s *Server) orderUserAdd(ctx context.Context, o Order) ([]string, error) {
 	if password == "" {
 		password = madeUp()
 	}
-	hash, err := s.Accounts.HashPassword(ctx, password)
+	hash, err := s.Accounts.HashPassword(ctx, password, o.User, accounts.Asker{})
 	if err != nil {
 		return nil, err
 	}
@@ -121,7 +121,7 @@ func (s *Server) orderUserPasswd(ctx context.Context, o Order) ([]string, error)
 	if password == "" {
 		password = madeUp()
 	}
-	hash, err := s.Accounts.HashPassword(ctx, password)
+	hash, err := s.Accounts.HashPassword(ctx, password, o.User, accounts.Asker{})
 	if err != nil {
 		return nil, err
 	}

@@ -164,6 +164,7 @@ var noSecrets = map[*kv.Keyspace]string{
 	kv.KeySignatures: "signatures of public keys",
 	kv.KeyCounts:     "counts of public keys",
 	kv.BackupVersion: "read with an access token",
+	kv.BackupSizes:   "how many bytes",
 	kv.BackupKeys:    "encrypted; read with an access token",
 	kv.Dehydrated:    "encrypted; read with an access token, and nobody can log in as it",
 	kv.PushKeys:      "the server's own",

@@ -250,6 +250,9 @@ func (s *Server) doors(ctx context.Context) error {
 		AllUsers: people.Directory == "all" || people.Directory == "" && c.Registration != RegistrationOpen,
 		Turn:     s.turnServer,
 	}
+	if s.board != nil {
+		conf.BoardUser = s.BoardUser()
+	}
 	if people.Mail.Host != "" {
 		if conf.Mail, err = mail.New(people.Mail); err != nil {
 			return err
@@ -264,7 +267,7 @@ func (s *Server) doors(ctx context.Context) error {
 		return err
 	}
 	page.Page = s.topics
-	keeper := doorkeeper{s.Accounts, s.Services}
+	keeper := doorkeeper{s.Accounts, s.Services, conf.BoardUser}
 	handler, err := web.New(web.Config{
 		DB: s.DB, Auth: keeper, Once: keeper, Assert: keeper.Assert, Exempt: keeper.Exempt, Log: c.Log, Now: c.Now,
 		Seen:   keeper.Seen,
@@ -275,6 +278,7 @@ func (s *Server) doors(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("the table of operations: %w", err)
 	}
+	s.topics.Client = handler.ClientNetwork
 	s.Handler = handler
 	return nil
 }

@@ -124,6 +124,7 @@ type Keeper struct {
 	seen       seenDevices
 	superseded supersededTokens
 	uia        interactive
+	polls      polls
 	failures   failureCounter
 	mails      mailCounter
 	logins     loginTokenTimes

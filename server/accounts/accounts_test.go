@@ -2,6 +2,7 @@ package accounts_test
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -68,7 +69,7 @@ func (h *house) view(fn func(tx *kv.ReadTx)) {
 // user makes an account with the password of all tests.
 func (h *house) user(localpart string) matrix.UserID {
 	h.t.Helper()
-	hash, err := h.HashPassword(h.t.Context(), password)
+	hash, err := h.HashPassword(h.t.Context(), password, "", accounts.Asker{})
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -150,24 +151,58 @@ func TestCreate(t *testing.T) {
 func TestVerifyPassword(t *testing.T) {
 	h := open(t)
 	alice := h.user("alice")
-	refused(t, h.VerifyPassword(t.Context(), alice, password, "ip"), "")
-	refused(t, h.VerifyPassword(t.Context(), alice, "wrong", "ip"), "M_FORBIDDEN")
-	refused(t, h.VerifyPassword(t.Context(), alice, "", "ip"), "M_FORBIDDEN")
-	refused(t, h.VerifyPassword(t.Context(), alice, string(make([]byte, 1<<20)), "ip"), "M_FORBIDDEN")
-	refused(t, h.VerifyPassword(t.Context(), "@nobody:house.test", "", "ip"), "M_FORBIDDEN")
-	refused(t, h.VerifyPassword(t.Context(), "@nobody:house.test", password, "ip"), "M_FORBIDDEN")
+	refused(t, h.VerifyPassword(t.Context(), alice, password, accounts.Asker{IP: "ip"}), "")
+	refused(t, h.VerifyPassword(t.Context(), alice, "wrong", accounts.Asker{IP: "ip"}), "M_FORBIDDEN")
+	refused(t, h.VerifyPassword(t.Context(), alice, "", accounts.Asker{IP: "ip"}), "M_FORBIDDEN")
+	refused(t, h.VerifyPassword(t.Context(), alice, string(make([]byte, 1<<20)), accounts.Asker{IP: "ip"}), "M_FORBIDDEN")
+	refused(t, h.VerifyPassword(t.Context(), "@nobody:house.test", "", accounts.Asker{IP: "ip"}), "M_FORBIDDEN")
+	refused(t, h.VerifyPassword(t.Context(), "@nobody:house.test", password, accounts.Asker{IP: "ip"}), "M_FORBIDDEN")
 }
 
 func TestGuessingPasswordsIsSlowed(t *testing.T) {
 	h := open(t)
 	alice := h.user("alice")
 	for range accounts.MaxPasswordFailures {
-		refused(t, h.VerifyPassword(t.Context(), alice, "wrong", "stranger"), "M_FORBIDDEN")
+		refused(t, h.VerifyPassword(t.Context(), alice, "wrong", accounts.Asker{IP: "stranger"}), "M_FORBIDDEN")
 	}
-	refused(t, h.VerifyPassword(t.Context(), alice, password, "stranger"), "M_LIMIT_EXCEEDED")
-	refused(t, h.VerifyPassword(t.Context(), alice, password, "home"), "")
+	refused(t, h.VerifyPassword(t.Context(), alice, password, accounts.Asker{IP: "stranger"}), "M_LIMIT_EXCEEDED")
+	refused(t, h.VerifyPassword(t.Context(), alice, password, accounts.Asker{IP: "home"}), "")
 	h.clock = h.clock.Add(accounts.FailureWindow)
-	refused(t, h.VerifyPassword(t.Context(), alice, password, "stranger"), "")
+	refused(t, h.VerifyPassword(t.Context(), alice, password, accounts.Asker{IP: "stranger"}), "")
+}
+
+// TestGuessingPasswordsIsBounded guesses from many networks, and from all of one IPv6 network:
+// the account has a bound, and its user still gets in from where they have logged in before.
+func TestGuessingPasswordsIsBounded(t *testing.T) {
+	h := open(t)
+	alice := h.user("alice")
+	kvtest.Update(t, h.db, func(tx *kv.WriteTx) error {
+		_, err := h.Login(tx, accounts.NewLogin{User: alice, IP: "192.168.1.20"})
+		return err
+	})
+	looked := func(ip func(i int) string) (n int) {
+		for i := range 100 {
+			if err := h.VerifyPassword(t.Context(), alice, "wrong", accounts.Asker{IP: ip(i)}); matrix.IsCode(err, "M_FORBIDDEN") {
+				n++
+			}
+		}
+		return n
+	}
+	if n := looked(func(i int) string { return fmt.Sprintf("2001:db8::%x", i) }); n != accounts.MaxPasswordFailures {
+		t.Errorf("%d passwords from one IPv6 network were looked at", n)
+	}
+	if n := looked(func(i int) string { return fmt.Sprintf("203.0.113.%d", i) }); n != accounts.MaxAccountFailures-accounts.MaxPasswordFailures {
+		t.Errorf("%d passwords from other networks were looked at", n)
+	}
+	refused(t, h.VerifyPassword(t.Context(), alice, password, accounts.Asker{IP: "198.51.100.7"}), "M_LIMIT_EXCEEDED")
+	refused(t, h.VerifyPassword(t.Context(), alice, password, accounts.Asker{IP: "192.168.1.33"}), "")
+	refused(t, h.VerifyPassword(t.Context(), alice, password, accounts.Asker{User: alice, Device: "PHONE", IP: "198.51.100.7"}), "")
+	for range accounts.MaxPasswordFailures { // with a stolen token
+		refused(t, h.VerifyPassword(t.Context(), alice, "wrong", accounts.Asker{User: alice, Device: "STOLEN", IP: "198.51.100.8"}), "M_FORBIDDEN")
+	}
+	refused(t, h.VerifyPassword(t.Context(), alice, password, accounts.Asker{User: alice, Device: "STOLEN", IP: "198.51.100.9"}), "M_LIMIT_EXCEEDED")
+	h.clock = h.clock.Add(accounts.AccountFailureWindow)
+	refused(t, h.VerifyPassword(t.Context(), alice, password, accounts.Asker{IP: "198.51.100.7"}), "")
 }
 
 func TestRehashOnLogin(t *testing.T) {
@@ -180,21 +215,21 @@ func TestRehashOnLogin(t *testing.T) {
 	// The hash of another cost, as an older release left it.
 	old := "$argon2id$v=19$m=32,t=1,p=1$" + "c2FsdHNhbHRzYWx0c2FsdA$" + oldKey
 	kvtest.Update(t, h.db, func(tx *kv.WriteTx) error { return h.SetPasswordHash(tx, alice, old) })
-	refused(t, h.VerifyPassword(t.Context(), alice, "wrong", "ip"), "M_FORBIDDEN")
+	refused(t, h.VerifyPassword(t.Context(), alice, "wrong", accounts.Asker{IP: "ip"}), "M_FORBIDDEN")
 	if stored() != old {
 		t.Error("a wrong password changed the hash")
 	}
-	refused(t, h.VerifyPassword(t.Context(), alice, password, "ip"), "")
+	refused(t, h.VerifyPassword(t.Context(), alice, password, accounts.Asker{IP: "ip"}), "")
 	if stored() == old {
 		t.Error("the hash was not renewed")
 	}
-	refused(t, h.VerifyPassword(t.Context(), alice, password, "ip"), "")
+	refused(t, h.VerifyPassword(t.Context(), alice, password, accounts.Asker{IP: "ip"}), "")
 }
 
 func TestWeakPasswords(t *testing.T) {
 	h := open(t)
 	for _, weak := range []string{"", "1234567", string(make([]byte, accounts.MaxPasswordBytes+1))} {
-		_, err := h.HashPassword(t.Context(), weak)
+		_, err := h.HashPassword(t.Context(), weak, "", accounts.Asker{})
 		refused(t, err, "M_WEAK_PASSWORD")
 	}
 }

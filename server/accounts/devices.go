@@ -40,6 +40,8 @@ type DeviceRow struct {
 	SeenIP  string `cbor:"4,keyasint,omitempty"`
 	// SeenAgent is what the client called itself then, at most maxAgentBytes.
 	SeenAgent string `cbor:"6,keyasint,omitempty"`
+	// LoginIP is where the device last logged in from; empty: an earlier release did not note it.
+	LoginIP string `cbor:"7,keyasint,omitempty"`
 	// Dehydrated devices have no tokens: messages are kept for them until a login of the
 	// user takes them over (MSC3814).
 	Dehydrated bool `cbor:"5,keyasint,omitempty"`

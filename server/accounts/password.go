@@ -10,7 +10,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"golang.org/x/crypto/argon2"
@@ -29,8 +29,13 @@ const (
 	// maxHashMemory bounds what a stored hash may ask for, in KiB.
 	maxHashMemory = 256 << 10
 	maxHashTime   = 16
-	// maxHashQueue is how many may wait for the one who is hashing.
-	maxHashQueue = 16
+	// maxHashQueue is how many may wait for the one who is hashing, and maxHashKnown how many
+	// more of those who ask from where the user has logged in before: strangers cannot keep
+	// them out.
+	maxHashQueue, maxHashKnown = 16, 8
+	// maxHashDevice and maxHashUser are how many of them may be of one device or network, and
+	// of one user.
+	maxHashDevice, maxHashUser = 4, 6
 	// hashRetry is what a client is told when the queue is full.
 	hashRetry = 5 * time.Second
 )
@@ -47,10 +52,61 @@ var DefaultHashCost = HashCost{Memory: 32 << 10, Time: 3}
 
 // hasher makes and compares password hashes, one at a time.
 type hasher struct {
-	cost    HashCost
-	turn    chan struct{} // holds one token while somebody hashes
-	waiting atomic.Int32
-	decoy   string // a hash that no password has, to compare with for unknown users
+	cost  HashCost
+	turn  chan struct{} // holds one token while somebody hashes
+	decoy string        // a hash that no password has, to compare with for unknown users
+
+	mu      sync.Mutex
+	waiting int            // those who hash or wait for it
+	by      map[string]int // how many of them are of a device or network, and of a user
+}
+
+// hashTurn is for whom a hash is made.
+type hashTurn struct {
+	by    Asker
+	known bool // as Keeper.isKnown says
+}
+
+// enter takes a place in the queue. The error is M_LIMIT_EXCEEDED.
+func (h *hasher) enter(t hashTurn) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	most := maxHashQueue
+	if t.known {
+		most += maxHashKnown
+	}
+	from := t.by.from()
+	if h.waiting >= most || from != "" && h.by[from] >= maxHashDevice || t.by.User != "" && h.by[string(t.by.User)] >= maxHashUser {
+		return matrix.LimitExceeded(hashRetry)
+	}
+	if h.by == nil {
+		h.by = map[string]int{}
+	}
+	h.waiting++
+	h.by[from]++
+	if t.by.User != "" {
+		h.by[string(t.by.User)]++
+	}
+	return nil
+}
+
+// leave gives the place back, and says whether the queue is empty then.
+func (h *hasher) leave(t hashTurn) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.waiting--
+	for _, who := range []string{t.by.from(), string(t.by.User)} {
+		if h.by[who]--; h.by[who] <= 0 {
+			delete(h.by, who)
+		}
+	}
+}
+
+// isLast says whether nobody waits behind the one who hashes.
+func (h *hasher) isLast() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.waiting == 1
 }
 
 func newHasher(cost HashCost) *hasher {
@@ -61,12 +117,11 @@ func newHasher(cost HashCost) *hasher {
 
 // key is the argon2id of a password; it waits for its turn. The error is
 // M_LIMIT_EXCEEDED when too many wait already, or that of ctx.
-func (h *hasher) key(ctx context.Context, password string, salt []byte, cost HashCost, size uint32) ([]byte, error) {
-	if h.waiting.Add(1) > maxHashQueue {
-		h.waiting.Add(-1)
-		return nil, matrix.LimitExceeded(hashRetry)
+func (h *hasher) key(ctx context.Context, t hashTurn, password string, salt []byte, cost HashCost, size uint32) ([]byte, error) {
+	if err := h.enter(t); err != nil {
+		return nil, err
 	}
-	defer h.waiting.Add(-1)
+	defer h.leave(t)
 	select {
 	case h.turn <- struct{}{}:
 	case <-ctx.Done():
@@ -74,7 +129,7 @@ func (h *hasher) key(ctx context.Context, password string, salt []byte, cost Has
 	}
 	defer func() { <-h.turn }()
 	key := argon2.IDKey([]byte(password), salt, cost.Time, cost.Memory, 1, size)
-	if h.waiting.Load() == 1 {
+	if h.isLast() {
 		// Nobody hashes next: give the memory back now, which is more than all else of an
 		// idle house. The collector would keep it for minutes. It costs a few ms.
 		debug.FreeOSMemory()
@@ -82,29 +137,36 @@ func (h *hasher) key(ctx context.Context, password string, salt []byte, cost Has
 	return key, nil
 }
 
-// CheckPassword says whether a password may be taken: M_WEAK_PASSWORD if it is too
-// short or too long.
-func CheckPassword(password string) error {
+// CheckPassword says whether a password may be taken: M_WEAK_PASSWORD if it is too short or
+// too long, one of those that are guessed first, or made of the user's name, if that is known.
+func CheckPassword(password, localpart string) error {
 	switch {
 	case len(password) < MinPasswordBytes:
 		return matrix.WeakPassword(fmt.Sprintf("a password needs at least %d characters", MinPasswordBytes))
 	case len(password) > MaxPasswordBytes:
 		return matrix.WeakPassword(fmt.Sprintf("a password may have at most %d bytes", MaxPasswordBytes))
+	case isCommon(password):
+		return matrix.WeakPassword("that password is one of those that are guessed first: please choose another one, such as four words that have nothing to do with each other")
+	case namesUser(password, localpart):
+		return matrix.WeakPassword("a password that is made of the user name is guessed first: please choose another one")
 	}
 	return nil
 }
 
-// HashPassword checks and hashes a new password. It takes a good part of a second and
-// must not be called in a transaction. The errors are M_WEAK_PASSWORD and
-// M_LIMIT_EXCEEDED.
-func (k *Keeper) HashPassword(ctx context.Context, password string) (string, error) {
-	if err := CheckPassword(password); err != nil {
+// HashPassword checks and hashes a new password for a user of a name; it is empty if it is not
+// known. It takes a good part of a second and must not be called in a transaction. The errors
+// are M_WEAK_PASSWORD and M_LIMIT_EXCEEDED.
+func (k *Keeper) HashPassword(ctx context.Context, password, localpart string, by Asker) (string, error) {
+	if err := CheckPassword(password, localpart); err != nil {
 		return "", err
 	}
-	h := k.hasher
+	return k.hasher.hash(ctx, hashTurn{by, false}, password)
+}
+
+func (h *hasher) hash(ctx context.Context, t hashTurn, password string) (string, error) {
 	salt := make([]byte, hashSaltBytes)
 	rand.Read(salt) // never fails: see crypto/rand
-	key, err := h.key(ctx, password, salt, h.cost, hashKeyBytes)
+	key, err := h.key(ctx, t, password, salt, h.cost, hashKeyBytes)
 	if err != nil {
 		return "", err
 	}
@@ -113,7 +175,7 @@ func (k *Keeper) HashPassword(ctx context.Context, password string) (string, err
 
 // matches says whether the password has this hash; an empty hash has none, after the
 // same time.
-func (h *hasher) matches(ctx context.Context, password, hash string) (bool, error) {
+func (h *hasher) matches(ctx context.Context, t hashTurn, password, hash string) (bool, error) {
 	if len(password) > MaxPasswordBytes {
 		return false, nil
 	}
@@ -125,7 +187,7 @@ func (h *hasher) matches(ctx context.Context, password, hash string) (bool, erro
 	if err != nil {
 		return false, err
 	}
-	key, err := h.key(ctx, password, p.salt, p.cost, uint32(len(p.key)))
+	key, err := h.key(ctx, t, password, p.salt, p.cost, uint32(len(p.key)))
 	if err != nil {
 		return false, err
 	}

@@ -2,6 +2,7 @@ package accounts
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -57,22 +58,85 @@ func FuzzParsePHC(f *testing.F) {
 func TestHashQueueIsBounded(t *testing.T) {
 	h := newHasher(HashCost{Memory: 64, Time: 1})
 	h.turn <- struct{}{} // somebody hashes
-	h.waiting.Store(maxHashQueue)
-	if _, err := h.key(t.Context(), "x", make([]byte, 16), h.cost, 32); !matrix.IsCode(err, "M_LIMIT_EXCEEDED") {
+	h.waiting = maxHashQueue
+	key := func(ctx context.Context, turn hashTurn) error {
+		_, err := h.key(ctx, turn, "x", make([]byte, 16), h.cost, 32)
+		return err
+	}
+	if err := key(t.Context(), hashTurn{}); !matrix.IsCode(err, "M_LIMIT_EXCEEDED") {
 		t.Errorf("the queue is full: %v", err)
 	}
-	h.waiting.Store(0)
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := h.key(gone, "x", make([]byte, 16), h.cost, 32); err != context.Canceled {
+	if err := key(gone, hashTurn{known: true}); err != context.Canceled {
+		t.Errorf("strangers keep out who is known: %v", err)
+	}
+	h.waiting = 0
+	if err := key(gone, hashTurn{}); err != context.Canceled {
 		t.Errorf("the client is gone: %v", err)
 	}
-	if n := h.waiting.Load(); n != 0 {
-		t.Errorf("%d still wait", n)
+	if h.waiting != 0 || len(h.by) != 0 {
+		t.Errorf("%d still wait: %v", h.waiting, h.by)
 	}
 	<-h.turn
-	if _, err := h.key(t.Context(), "x", make([]byte, 16), h.cost, 32); err != nil {
+	if err := key(t.Context(), hashTurn{}); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestHashQueueIsFair fills the queue as one user with many devices, and as one network, and
+// sees that others still have a place.
+func TestHashQueueIsFair(t *testing.T) {
+	h := newHasher(HashCost{Memory: 64, Time: 1})
+	enter := func(by Asker) bool { return h.enter(hashTurn{by: by}) == nil }
+	count := func(by func(i int) Asker) (n int) {
+		for i := range 100 {
+			if enter(by(i)) {
+				n++
+			}
+		}
+		return n
+	}
+	if n := count(func(int) Asker { return Asker{User: "@a:x", Device: "A"} }); n != maxHashDevice {
+		t.Errorf("one device has %d places", n)
+	}
+	if n := count(func(i int) Asker { return Asker{User: "@a:x", Device: matrix.DeviceID(rune('B' + i))} }); n != maxHashUser-maxHashDevice {
+		t.Errorf("all devices of a user have %d more places", n)
+	}
+	if n := count(func(i int) Asker { return Asker{IP: fmt.Sprintf("2001:db8::%x", i)} }); n != maxHashDevice {
+		t.Errorf("one IPv6 network has %d places", n)
+	}
+	if !enter(Asker{User: "@b:x", Device: "A"}) || !enter(Asker{IP: "192.0.2.1"}) || !enter(Asker{}) {
+		t.Error("others have no place")
+	}
+}
+
+// TestCommonPasswords: what is guessed first is refused with a sentence, and what is long and of
+// several words is not.
+func TestCommonPasswords(t *testing.T) {
+	for _, bad := range []string{
+		"12345678", "87654321", "password", "Password1!", "PASSWORD2026", "qwertyuiop", "11111111", "abababab", "abcdefgh", "iloveyou",
+		"alice123", "Alice2026", "1alice1!", "abcabcabcabc", "!!football!!",
+	} {
+		if err := CheckPassword(bad, "alice"); !matrix.IsCode(err, "M_WEAK_PASSWORD") {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+	for _, good := range []string{"correct horse", "battery staple", "of the thief", "k7#mQz!2pX", "alice likes purple trains", "passwords are no fun", "zwölf Boxkämpfer"} {
+		if err := CheckPassword(good, "alice"); err != nil {
+			t.Errorf("%q: %v", good, err)
+		}
+	}
+	if err := CheckPassword("also good enough", "al"); err != nil {
+		t.Errorf("a short name stands in a word: %v", err)
+	}
+	if n := len(commonPasswords()); n < 500 || n > 1500 {
+		t.Errorf("%d common passwords", n)
+	}
+	for password := range commonPasswords() {
+		if len(password) < MinPasswordBytes || strings.ToLower(password) != password {
+			t.Errorf("%q is on the list in vain", password)
+		}
 	}
 }
 

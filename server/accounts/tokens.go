@@ -93,6 +93,7 @@ type NewLogin struct {
 	User       matrix.UserID
 	Device     matrix.DeviceID // empty: a new one with a generated ID
 	DeviceName string          // for a new device only
+	IP         string          // where the user logs in from
 	Refresh    bool            // the client can refresh its access token
 }
 
@@ -122,10 +123,15 @@ func (k *Keeper) Login(tx *kv.WriteTx, n NewLogin) (Login, error) {
 		return Login{}, err
 	}
 	key := DeviceKey{n.User, n.Device}
-	if row, _ := k.devices.Get(tx, key); row.Dehydrated {
+	device, there := k.devices.Get(tx, key)
+	if device.Dehydrated {
 		return Login{}, matrix.Forbidden("nobody can log in on a dehydrated device: please choose another device ID")
 	}
-	if err := k.addDevice(tx, key, DeviceRow{Name: n.DeviceName}); err != nil {
+	if there && device.LoginIP != n.IP {
+		device.LoginIP = n.IP
+		k.devices.Put(tx, key, device)
+	}
+	if err := k.addDevice(tx, key, DeviceRow{Name: n.DeviceName, LoginIP: n.IP}); err != nil {
 		return Login{}, err
 	}
 	k.deleteTokens(tx, key)

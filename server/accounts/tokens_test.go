@@ -188,7 +188,7 @@ func TestDeactivate(t *testing.T) {
 			}
 			_, err := h.who(l.AccessToken)
 			refused(t, err, "M_UNKNOWN_TOKEN")
-			refused(t, h.VerifyPassword(t.Context(), alice, password, ""), "M_FORBIDDEN")
+			refused(t, h.VerifyPassword(t.Context(), alice, password, accounts.Asker{}), "M_FORBIDDEN")
 			refused(t, h.update(func(tx *kv.WriteTx) error {
 				_, err := h.Create(tx, accounts.NewUser{Localpart: "alice"})
 				return err

@@ -32,8 +32,11 @@ func Stages() []string {
 const (
 	// UIASessionLife is how long a client has to complete its stages.
 	UIASessionLife = 15 * time.Minute
-	// maxUIASessions bounds the memory; the oldest session gives way.
+	// maxUIASessions bounds the memory; the oldest session of whoever has most gives way.
 	maxUIASessions = 512
+	// maxUIAEach is how many sessions one user, or one network where nobody is signed in, may
+	// have; the oldest gives way.
+	maxUIAEach = 32
 )
 
 // Operation is a request that is only done after interactive authentication (spec:
@@ -197,7 +200,7 @@ func (k *Keeper) provePassword(ctx context.Context, op Operation, a authData) (m
 	if op.User != "" && user != op.User {
 		return "", matrix.Forbidden("that is another account's password prompt: give your own")
 	}
-	if err := k.VerifyPassword(ctx, user, a.Password, op.IP); err != nil {
+	if err := k.VerifyPassword(ctx, user, a.Password, Asker{User: op.User, Device: op.Device, IP: op.IP}); err != nil {
 		return "", err
 	}
 	return user, k.db.View(ctx, func(tx *kv.ReadTx) error { return k.refuseLocked(tx, user) })
@@ -243,27 +246,47 @@ func (u *interactive) open(op Operation, binding [sha256.Size]byte, now time.Tim
 	if u.sessions == nil {
 		u.sessions = map[string]*uiaSession{}
 	}
-	if len(u.sessions) >= maxUIASessions {
-		u.makeRoom(now)
-	}
+	u.makeRoom(op.asker(), now)
 	id := newToken()
 	op.About = nil
 	u.sessions[id] = &uiaSession{binding: binding, op: op, began: now, expires: now.Add(UIASessionLife)}
 	return id
 }
 
-// makeRoom forgets what has expired, or else the oldest session.
-func (u *interactive) makeRoom(now time.Time) {
-	oldest := ""
+// asker is to whom a session counts.
+func (op Operation) asker() string {
+	if op.User != "" {
+		return string(op.User)
+	}
+	return Network(op.IP)
+}
+
+// makeRoom forgets what has expired and, if there is too much, the oldest session of who is
+// about to open another, or of whoever has most: nobody can end the sessions of others.
+func (u *interactive) makeRoom(asker string, now time.Time) {
+	count, oldest := map[string]int{}, map[string]string{}
 	for id, s := range u.sessions {
 		if !now.Before(s.expires) {
 			delete(u.sessions, id)
-		} else if oldest == "" || s.expires.Before(u.sessions[oldest].expires) {
-			oldest = id
+			continue
+		}
+		who := s.op.asker()
+		count[who]++
+		if first, ok := oldest[who]; !ok || s.expires.Before(u.sessions[first].expires) {
+			oldest[who] = id
 		}
 	}
-	if len(u.sessions) >= maxUIASessions {
-		delete(u.sessions, oldest)
+	switch {
+	case count[asker] >= maxUIAEach:
+		delete(u.sessions, oldest[asker])
+	case len(u.sessions) >= maxUIASessions:
+		most := asker
+		for who, n := range count {
+			if n > count[most] || n == count[most] && who < most {
+				most = who
+			}
+		}
+		delete(u.sessions, oldest[most])
 	}
 }
 

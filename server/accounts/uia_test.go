@@ -135,6 +135,23 @@ func TestInteractSessionsEnd(t *testing.T) {
 	}
 }
 
+// TestInteractSessionsOfOthersStay opens many sessions as one user: those of others stay.
+func TestInteractSessionsOfOthersStay(t *testing.T) {
+	h := open(t)
+	alice, bob := h.user("alice"), h.user("bob")
+	op := accounts.Operation{Name: "x", User: alice, Flows: [][]string{{accounts.StagePassword}}}
+	_, c := h.ask(op, "")
+	stranger := accounts.Operation{Name: "y", IP: "192.0.2.1", Flows: [][]string{{accounts.StageDummy}}}
+	for i := range 600 {
+		h.clock = h.clock.Add(time.Millisecond)
+		h.ask(accounts.Operation{Name: "x", User: bob, Flows: op.Flows}, "")
+		h.ask(accounts.Operation{Name: "y", IP: fmt.Sprintf("2001:db8:0:%x::1", i), Flows: stranger.Flows}, "")
+	}
+	if proof, c := h.ask(op, passwordStage(c.session, "alice", password)); proof.User != alice {
+		t.Errorf("alice's session is gone: %+v", c)
+	}
+}
+
 func TestRegistrationTokens(t *testing.T) {
 	h := open(t)
 	for _, bad := range []string{"with space", "ü", string(make([]byte, 65))} {

@@ -210,6 +210,9 @@ func (k *Keeper) SetLocked(tx *kv.WriteTx, user matrix.UserID, locked bool) erro
 	if locked && k.IsOwner(tx, user) {
 		return matrix.Forbidden("this account owns the house and cannot be locked")
 	}
+	if locked {
+		tx.AfterCommit(func() { k.polls.end(user) })
+	}
 	return k.change(tx, user, func(u *UserRow) { u.Locked = locked })
 }
 
@@ -272,38 +275,41 @@ func (k *Keeper) Deactivate(tx *kv.WriteTx, user matrix.UserID, erase bool) erro
 
 // VerifyPassword says whether this is the user's password: M_FORBIDDEN if it is not,
 // or if there is no such user, which takes as long; M_LIMIT_EXCEEDED after too many
-// wrong ones from the same address. It must not be called in a transaction.
-func (k *Keeper) VerifyPassword(ctx context.Context, user matrix.UserID, password, ip string) error {
-	who := failureKey{user, ip}
-	if err := k.failures.check(who, k.now()); err != nil {
-		return err
-	}
+// wrong ones: see MaxPasswordFailures and MaxAccountFailures. It must not be called in a
+// transaction.
+func (k *Keeper) VerifyPassword(ctx context.Context, user matrix.UserID, password string, by Asker) error {
 	var row UserRow
+	var known bool
 	err := k.db.View(ctx, func(tx *kv.ReadTx) error {
 		row, _ = k.users.Get(tx, user)
+		known = k.isKnown(tx, user, by)
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	right, err := k.hasher.matches(ctx, password, row.Password)
+	keys := failureKeys(user, by, known)
+	if err := k.failures.check(keys, k.now()); err != nil {
+		return err
+	}
+	right, err := k.hasher.matches(ctx, hashTurn{by, known}, password, row.Password)
 	if err != nil {
 		return err
 	}
 	if !right {
-		k.failures.count(who, k.now())
+		k.failures.count(keys, k.now())
 		return matrix.Forbidden("the user name or the password is wrong")
 	}
-	k.failures.forget(who)
+	k.failures.forget(keys[0])
 	if k.hasher.needsRehash(row.Password) {
-		k.rehash(ctx, user, password, row.Password)
+		k.rehash(ctx, user, password, row.Password, by)
 	}
 	return nil
 }
 
 // rehash stores the password at today's cost. Failing is no harm: the old hash works.
-func (k *Keeper) rehash(ctx context.Context, user matrix.UserID, password, old string) {
-	hash, err := k.HashPassword(ctx, password)
+func (k *Keeper) rehash(ctx context.Context, user matrix.UserID, password, old string, by Asker) {
+	hash, err := k.hasher.hash(ctx, hashTurn{by, true}, password)
 	if err == nil {
 		err = k.db.Update(ctx, func(tx *kv.WriteTx) error {
 			if row, _ := k.users.Get(tx, user); row.Password != old {

@@ -42,7 +42,8 @@ type Keeper struct {
 	listed   *kv.Table[listedKey, listedRow]
 
 	known     atomic.Pointer[[]*Service] // replaced as a whole, in the order of the IDs
-	volatiles atomic.Uint64              // transactions of typing and presence since the start
+	queries   queries
+	volatiles atomic.Uint64 // transactions of typing and presence since the start
 
 	mu      sync.Mutex // guards workers
 	workers map[string]*worker

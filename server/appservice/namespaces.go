@@ -28,9 +28,9 @@ func (s *Service) HasUser(user matrix.UserID) bool {
 	return user == s.Sender || user.Server() == s.Sender.Server() && within(s.users, string(user), false)
 }
 
-// owns says whether nobody else may have that user: its own, and those of its exclusive
+// Owns says whether nobody else may have that user: its own, and those of its exclusive
 // namespaces.
-func (s *Service) owns(user matrix.UserID) bool {
+func (s *Service) Owns(user matrix.UserID) bool {
 	return user == s.Sender || user.Server() == s.Sender.Server() && within(s.users, string(user), true)
 }
 

@@ -29,7 +29,7 @@ const (
 func (k *Keeper) QueryUser(ctx context.Context, user matrix.UserID, by *Service) (bool, error) {
 	return k.query(ctx, "users/"+url.PathEscape(string(user)), by,
 		func(s *Service) bool { return user != s.Sender && s.HasUser(user) },
-		func(s *Service) bool { return s.owns(user) })
+		func(s *Service) bool { return s.Owns(user) })
 }
 
 // QueryAlias is QueryUser for an alias and its room.
@@ -41,8 +41,23 @@ func (k *Keeper) QueryAlias(ctx context.Context, alias matrix.RoomAlias, by *Ser
 
 // query asks the services concerned until one says yes, first the one that it is reserved
 // for.
+//
+// Of those who ask for the same name at the same time, one asks the services; the others wait
+// for the answer.
 func (k *Keeper) query(ctx context.Context, path string, by *Service, concerns, owns func(*Service) bool) (bool, error) {
-	var asked []*Service
+	asked := k.asked(by, concerns, owns)
+	if len(asked) == 0 {
+		return false, nil
+	}
+	name := path
+	if by != nil {
+		name = by.ID + " " + path // it is not asked itself, and may be asking while it is
+	}
+	return k.queries.once(ctx, name, func(ctx context.Context) (bool, error) { return k.queryAll(ctx, path, asked) })
+}
+
+// asked are the services that a query goes to, in order.
+func (k *Keeper) asked(by *Service, concerns, owns func(*Service) bool) (asked []*Service) {
 	for _, s := range k.Services() {
 		switch {
 		case s.URL == "" || s == by || !concerns(s):
@@ -52,6 +67,10 @@ func (k *Keeper) query(ctx context.Context, path string, by *Service, concerns, 
 			asked = append(asked, s)
 		}
 	}
+	return asked
+}
+
+func (k *Keeper) queryAll(ctx context.Context, path string, asked []*Service) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
 	silent := false

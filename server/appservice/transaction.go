@@ -343,7 +343,7 @@ func (w *worker) taken(ctx context.Context) error {
 	}
 	return w.k.DB.View(ctx, func(tx *kv.ReadTx) error {
 		for _, m := range x.ToDevice {
-			if w.service.owns(m.User) {
+			if w.service.Owns(m.User) {
 				w.k.E2EE.AckToDevice(tx, m.User, m.Device, changes.Position(w.queue.Through))
 			}
 		}

@@ -200,6 +200,6 @@ func TestRegisterBySecret(t *testing.T) {
 			Name: "right", Method: "POST", Path: path, Body: body(good, "alice", sharedSecretMAC("of the house", good, "alice", password, "admin")),
 			Status: 200, Want: `{"user_id":"@alice:house.test","access_token":"*","device_id":"*","home_server":"house.test"}`, Changes: 1,
 		},
-		{Name: "the display name", Method: "GET", Path: "v3/profile/@alice:house.test", Status: 200, Want: `{"displayname":"Al"}`},
+		{Name: "the display name", Who: "bob", Method: "GET", Path: "v3/profile/@alice:house.test", Status: 200, Want: `{"displayname":"Al"}`},
 	})
 }

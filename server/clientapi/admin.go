@@ -6,8 +6,12 @@ import (
 	"porchlight/server/web"
 )
 
-// isAdmin says whether the caller may administer the house.
+// isAdmin says whether the caller may administer the house. An application service that acts
+// for somebody may not, whoever that is.
 func (a *API) isAdmin(c *web.Call, r kv.Reader) bool {
+	if c.Service != "" {
+		return false
+	}
 	row, _ := a.Accounts.User(r, c.User)
 	return c.Owner || row.Admin
 }

@@ -86,6 +86,8 @@ type Config struct {
 	Turn func(user matrix.UserID, base string) *TurnServer
 	// RoomVersion is the default that capabilities tell of; empty: roomver.Default.
 	RoomVersion string
+	// BoardUser is the board's own user, for whom nobody speaks; empty: there is none.
+	BoardUser matrix.UserID
 	// Log hears of what no client is told; nil: slog.Default().
 	Log *slog.Logger
 }

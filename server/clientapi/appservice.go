@@ -64,7 +64,7 @@ func (a *API) registerByService(c *web.Call, in registerIn) (out loginOut, err e
 			out = loginOut{User: user}
 			return nil
 		}
-		l, err := a.Accounts.Login(tx, in.of(user))
+		l, err := a.Accounts.Login(tx, in.of(c, user))
 		out = a.loginOut(l)
 		return err
 	})
@@ -91,7 +91,31 @@ func (a *API) loginByService(c *web.Call, in loginIn) (user matrix.UserID, err e
 	if err == nil && !s.HasUser(user) {
 		err = matrix.Refusal(400, "M_EXCLUSIVE", "that user is not in the namespaces of this application service")
 	}
+	if err == nil {
+		err = a.DB.View(c.Ctx, func(tx *kv.ReadTx) error { return a.refusePerson(tx, s, user) })
+	}
 	return user, err
+}
+
+// refusePerson refuses to log in somebody who is not the service's own: a token would have all
+// the rights of a person over the server and the board. With its own token the service can act
+// for them, and has none of these.
+func (a *API) refusePerson(r kv.Reader, s *appservice.Service, user matrix.UserID) error {
+	row, _ := a.Accounts.User(r, user)
+	if row.Admin || a.Accounts.IsOwner(r, user) || user == a.BoardUser || row.Password != "" && !s.Owns(user) {
+		return matrix.Forbidden("an application service cannot log in as a person, or as the board: please act for them with user_id and its own token")
+	}
+	return nil
+}
+
+// refuseToSpeak refuses what an application service says for a person in a room of the board:
+// the board does what people say there, such as opening the door.
+func (a *API) refuseToSpeak(c *web.Call, r kv.Reader, room matrix.RoomID) error {
+	s := a.service(c)
+	if s == nil || a.BoardUser == "" || s.Owns(c.User) || a.Rooms.Membership(r, room, a.BoardUser) != "join" {
+		return nil
+	}
+	return matrix.Forbidden("an application service cannot speak for others in a room of the board")
 }
 
 // timestamp is the time that an application service gives an event, in milliseconds; nil

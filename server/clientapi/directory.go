@@ -38,7 +38,7 @@ func (a *API) getRoomIdByAlias(c *web.Call, in aliasIn) (out getRoomIDByAliasOut
 		room, ok = a.Rooms.Resolve(tx, in.Alias)
 		return nil
 	}
-	if err = a.DB.View(c.Ctx, look); err == nil && !ok {
+	if err = a.DB.View(c.Ctx, look); err == nil && !ok && c.User != "" { // a query makes a room, and asks others
 		var made bool
 		if made, err = a.Services.QueryAlias(c.Ctx, in.Alias, a.service(c)); made {
 			err = a.DB.View(c.Ctx, look)

@@ -55,8 +55,8 @@ type newDevice struct {
 }
 
 // of is the device as the accounts want it.
-func (d newDevice) of(user matrix.UserID) accounts.NewLogin {
-	return accounts.NewLogin{User: user, Device: matrix.DeviceID(d.Device), DeviceName: d.DeviceName, Refresh: d.RefreshToken}
+func (d newDevice) of(c *web.Call, user matrix.UserID) accounts.NewLogin {
+	return accounts.NewLogin{User: user, IP: c.IP, Device: matrix.DeviceID(d.Device), DeviceName: d.DeviceName, Refresh: d.RefreshToken}
 }
 
 // loginOut is the answer of login and register.
@@ -104,7 +104,7 @@ func (a *API) login(c *web.Call, in loginIn) (out loginOut, err error) {
 		if in.Device != "" && a.E2EE.IsCrossSigningKey(tx, user, in.Device) {
 			return matrix.Forbidden("a device cannot be called like one of your cross-signing keys")
 		}
-		l, err := a.Accounts.Login(tx, in.of(user))
+		l, err := a.Accounts.Login(tx, in.of(c, user))
 		out = a.loginOut(l)
 		return err
 	})
@@ -129,8 +129,16 @@ func (a *API) loginByPassword(c *web.Call, in loginIn) (user matrix.UserID, err 
 		user, err = a.Accounts.Identify(tx, id)
 		return err
 	})
+	if matrix.IsCode(err, "M_FORBIDDEN") {
+		user, err = "", nil // nobody: refused as a wrong password is, and after the same time
+	}
 	if err != nil {
 		return "", err
 	}
-	return user, a.Accounts.VerifyPassword(c.Ctx, user, *in.Password, c.IP)
+	return user, a.Accounts.VerifyPassword(c.Ctx, user, *in.Password, asker(c))
+}
+
+// asker is who asks, to whom passwords that are looked at and hashed are counted.
+func asker(c *web.Call) accounts.Asker {
+	return accounts.Asker{User: c.User, Device: c.Device, IP: c.IP}
 }

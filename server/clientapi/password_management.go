@@ -29,7 +29,7 @@ func (a *API) changePassword(c *web.Call, in changePasswordIn) (web.Empty, error
 		if len(in.Auth) > 0 {
 			return web.Empty{}, matrix.MissingParam("\"new_password\" is missing")
 		}
-	} else if err := accounts.CheckPassword(in.NewPassword); err != nil {
+	} else if err := accounts.CheckPassword(in.NewPassword, c.User.Localpart()); err != nil {
 		return web.Empty{}, err
 	}
 	var byEmail [][]string
@@ -40,7 +40,7 @@ func (a *API) changePassword(c *web.Call, in changePasswordIn) (web.Empty, error
 	if err != nil {
 		return web.Empty{}, err
 	}
-	hash, err := a.Accounts.HashPassword(c.Ctx, in.NewPassword)
+	hash, err := a.Accounts.HashPassword(c.Ctx, in.NewPassword, proof.User.Localpart(), asker(c))
 	if err != nil {
 		return web.Empty{}, err
 	}

@@ -26,14 +26,26 @@ type userIn struct {
 	User matrix.UserID `path:"userId"`
 }
 
+// mayLookUp refuses strangers while registration is closed, which could learn who has an account
+// otherwise (spec: client-server API, GET profile/{userId}, 403).
+func (a *API) mayLookUp(c *web.Call) error {
+	if c.User == "" && a.registrationFlows() == nil {
+		return matrix.Forbidden("this server tells only those who are signed in about its users")
+	}
+	return nil
+}
+
 // getUserProfile: spec: client-server API, GET profile/{userId}.
 func (a *API) getUserProfile(c *web.Call, in userIn) (profile map[string]json.RawMessage, err error) {
+	if err := a.mayLookUp(c); err != nil {
+		return nil, err
+	}
 	look := func(tx *kv.ReadTx) (err error) {
 		profile, err = a.Accounts.Profile(tx, in.User)
 		return err
 	}
 	err = a.DB.View(c.Ctx, look)
-	if matrix.IsCode(err, "M_NOT_FOUND") {
+	if matrix.IsCode(err, "M_NOT_FOUND") && c.User != "" { // a query makes a user, and asks others
 		made, failed := a.Services.QueryUser(c.Ctx, in.User, a.service(c))
 		switch {
 		case failed != nil:
@@ -51,7 +63,10 @@ type profileFieldIn struct {
 }
 
 // getProfileField: spec: client-server API, GET profile/{userId}/{keyName}.
-func (a *API) getProfileField(_ *web.Call, tx *kv.ReadTx, in profileFieldIn) (map[string]json.RawMessage, error) {
+func (a *API) getProfileField(c *web.Call, tx *kv.ReadTx, in profileFieldIn) (map[string]json.RawMessage, error) {
+	if err := a.mayLookUp(c); err != nil {
+		return nil, err
+	}
 	value, err := a.Accounts.ProfileField(tx, in.User, in.Field)
 	return map[string]json.RawMessage{in.Field: value}, err
 }

@@ -108,7 +108,7 @@ func (a *API) register(c *web.Call, in registerIn) (out loginOut, err error) {
 	if err != nil {
 		return out, err
 	}
-	hash, err := a.Accounts.HashPassword(c.Ctx, in.Password)
+	hash, err := a.Accounts.HashPassword(c.Ctx, in.Password, in.Username, asker(c))
 	if err != nil {
 		return out, err
 	}
@@ -121,7 +121,7 @@ func (a *API) register(c *web.Call, in registerIn) (out loginOut, err error) {
 			out = loginOut{User: user}
 			return nil
 		}
-		l, err := a.Accounts.Login(tx, in.of(user))
+		l, err := a.Accounts.Login(tx, in.of(c, user))
 		out = a.loginOut(l)
 		return err
 	})
@@ -173,7 +173,7 @@ func (a *API) checkNewUser(c *web.Call, in registerIn) (guest matrix.UserID, err
 	case err != nil:
 		return "", err
 	case in.Password != "":
-		return guest, accounts.CheckPassword(in.Password)
+		return guest, accounts.CheckPassword(in.Password, in.Username)
 	case len(in.Auth) > 0:
 		return "", matrix.MissingParam("\"password\" is missing")
 	}

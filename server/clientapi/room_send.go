@@ -4,6 +4,7 @@ package clientapi
 
 import (
 	"encoding/json"
+	"net/http"
 
 	"porchlight/kv"
 	"porchlight/server/matrix"
@@ -27,7 +28,13 @@ type sendMessageIn struct {
 
 // sendMessage: spec: client-server API, PUT send.
 func (a *API) sendMessage(c *web.Call, tx *kv.WriteTx, in sendMessageIn) (eventIDOut, error) {
+	if err := refuseDelay(c); err != nil {
+		return eventIDOut{}, err
+	}
 	if err := a.refuseSuspended(c, tx, in.Room, in.Type, redacted(in.Body)); err != nil {
+		return eventIDOut{}, err
+	}
+	if err := a.refuseToSpeak(c, tx, in.Room); err != nil {
 		return eventIDOut{}, err
 	}
 	ts, err := timestamp(c)
@@ -37,6 +44,19 @@ func (a *API) sendMessage(c *web.Call, tx *kv.WriteTx, in sendMessageIn) (eventI
 	return a.send(tx, rooms.SendArgs{
 		Room: in.Room, Sender: c.User, Type: in.Type, Content: in.Body, Device: c.Device, TxnID: c.TxnID, TS: ts,
 	})
+}
+
+// refuseDelay refuses what is to be sent later (MSC4140), as servers do that do not know how:
+// sent at once, it would say something else than was meant.
+func refuseDelay(c *web.Call) error {
+	q := c.R.URL.Query()
+	for _, name := range []string{"org.matrix.msc4140.delay", "org.matrix.msc4140.parent_delay_id", "delay"} {
+		if q.Has(name) {
+			return &matrix.Error{Status: http.StatusBadRequest, Code: "M_UNKNOWN", Message: "this server does not send events with a delay",
+				Extra: map[string]any{"org.matrix.msc4140.errcode": "M_MAX_DELAY_UNSUPPORTED"}}
+		}
+	}
+	return nil
 }
 
 // redacted is the event that the content of a redaction names, if it does.
@@ -91,6 +111,12 @@ func (a *API) queryMember(c *web.Call, in setRoomStateWithKeyIn) error {
 
 // setRoomStateWithKey: spec: client-server API, PUT state.
 func (a *API) setRoomStateWithKey(c *web.Call, tx *kv.WriteTx, in setRoomStateWithKeyIn) (eventIDOut, error) {
+	if err := refuseDelay(c); err != nil {
+		return eventIDOut{}, err
+	}
+	if err := a.refuseToSpeak(c, tx, in.Room); err != nil {
+		return eventIDOut{}, err
+	}
 	ts, err := timestamp(c)
 	if err != nil {
 		return eventIDOut{}, err

@@ -18,7 +18,9 @@ const (
 // Routes is the table of all operations, grouped by the files of the OpenAPI
 // description, in alphabetical order. RateLimited, Access and Guests are as the spec
 // marks them, but for joinRoom and getCapabilities: matrix-js-sdk asks for both on a
-// guest's behalf, too, and knows no other way into a room. MaxBody is given where the
+// guest's behalf, too, and knows no other way into a room. All operations that look at a
+// password are limited as logins; profiles and aliases look at a token that is given, since
+// strangers are told less and ask no bridge. MaxBody is given where the
 // default of 64 KiB is too little.
 func (a *API) Routes() []web.Route {
 	all := []web.Route{
@@ -41,7 +43,7 @@ func (a *API) Routes() []web.Route {
 		// administrative_contact.yaml
 		{Op: "getAccount3PIDs", Method: get, Path: "/_matrix/client/v3/account/3pid", Access: web.User, Handler: web.Read(a.getAccount3PIDs)},
 		{Op: "post3PIDs", Method: post, Path: "/_matrix/client/v3/account/3pid", Access: web.User, Handler: web.Plain(a.post3PIDs)},
-		{Op: "add3PID", Method: post, Path: "/_matrix/client/v3/account/3pid/add", Access: web.User, RateLimited: true, Handler: web.Plain(a.add3PID)},
+		{Op: "add3PID", Method: post, Path: "/_matrix/client/v3/account/3pid/add", Access: web.User, RateLimited: true, Limit: web.Login, Handler: web.Plain(a.add3PID)},
 		{Op: "bind3PID", Method: post, Path: "/_matrix/client/v3/account/3pid/bind", Access: web.User, RateLimited: true, Handler: web.Plain(a.bind3PID)},
 		{Op: "delete3pidFromAccount", Method: post, Path: "/_matrix/client/v3/account/3pid/delete", Access: web.User, NotSuspended: true, Handler: web.Write(a.delete3pidFromAccount)},
 		{Op: "unbind3pidFromAccount", Method: post, Path: "/_matrix/client/v3/account/3pid/unbind", Access: web.User, Handler: web.Plain(a.unbind3pidFromAccount)},
@@ -82,19 +84,19 @@ func (a *API) Routes() []web.Route {
 		{Op: "createRoom", Method: post, Path: "/_matrix/client/v3/createRoom", Access: web.User, NotSuspended: true, MaxBody: maxCreateBody, Handler: web.WriteAfter(func(c *web.Call, in createRoomIn) error { return a.queryInvited(c, in.Invite...) }, a.createRoom)},
 
 		// cross_signing.yaml
-		{Op: "uploadCrossSigningKeys", Method: post, Path: "/_matrix/client/v3/keys/device_signing/upload", Aliases: []string{"/_matrix/client/unstable/keys/device_signing/upload"}, Access: web.User, Handler: web.Plain(a.uploadCrossSigningKeys)},
+		{Op: "uploadCrossSigningKeys", Method: post, Path: "/_matrix/client/v3/keys/device_signing/upload", Aliases: []string{"/_matrix/client/unstable/keys/device_signing/upload"}, Access: web.User, RateLimited: true, Limit: web.Login, Handler: web.Plain(a.uploadCrossSigningKeys)},
 		{Op: "uploadCrossSigningSignatures", Method: post, Path: "/_matrix/client/v3/keys/signatures/upload", Aliases: []string{"/_matrix/client/unstable/keys/signatures/upload"}, Access: web.User, MaxBody: maxKeysBody, Handler: web.WriteWith(a.checkSignatures, a.uploadCrossSigningSignatures)},
 
 		// device_management.yaml
 		{Op: "getDevices", Method: get, Path: "/_matrix/client/v3/devices", Access: web.User, Guests: true, Handler: web.Read(a.getDevices)},
 		{Op: "getDevice", Method: get, Path: "/_matrix/client/v3/devices/{deviceId}", Access: web.User, Guests: true, Handler: web.Read(a.getDevice)},
 		{Op: "updateDevice", Method: put, Path: "/_matrix/client/v3/devices/{deviceId}", Access: web.User, Guests: true, Handler: web.Write(a.updateDevice)},
-		{Op: "deleteDevice", Method: remove, Path: "/_matrix/client/v3/devices/{deviceId}", Access: web.User, Handler: web.Plain(a.deleteDevice)},
-		{Op: "deleteDevices", Method: post, Path: "/_matrix/client/v3/delete_devices", Access: web.User, Handler: web.Plain(a.deleteDevices)},
+		{Op: "deleteDevice", Method: remove, Path: "/_matrix/client/v3/devices/{deviceId}", Access: web.User, RateLimited: true, Limit: web.Login, Handler: web.Plain(a.deleteDevice)},
+		{Op: "deleteDevices", Method: post, Path: "/_matrix/client/v3/delete_devices", Access: web.User, RateLimited: true, Limit: web.Login, Handler: web.Plain(a.deleteDevices)},
 
 		// directory.yaml
 		{Op: "setRoomAlias", Method: put, Path: "/_matrix/client/v3/directory/room/{roomAlias}", Access: web.User, NotSuspended: true, Handler: web.Write(a.setRoomAlias)},
-		{Op: "getRoomIdByAlias", Method: get, Path: "/_matrix/client/v3/directory/room/{roomAlias}", Access: web.Anyone, Handler: web.Plain(a.getRoomIdByAlias)},
+		{Op: "getRoomIdByAlias", Method: get, Path: "/_matrix/client/v3/directory/room/{roomAlias}", Access: web.Optional, RateLimited: true, Handler: web.Plain(a.getRoomIdByAlias)},
 		{Op: "deleteRoomAlias", Method: remove, Path: "/_matrix/client/v3/directory/room/{roomAlias}", Access: web.User, NotSuspended: true, Handler: web.Write(a.deleteRoomAlias)},
 		{Op: "getLocalAliases", Method: get, Path: "/_matrix/client/v3/rooms/{roomId}/aliases", Aliases: []string{"/_matrix/client/unstable/org.matrix.msc2432/rooms/{roomId}/aliases"}, Access: web.User, RateLimited: true, Handler: web.Read(a.getLocalAliases)},
 
@@ -183,7 +185,7 @@ func (a *API) Routes() []web.Route {
 		{Op: "requestOpenIdToken", Method: post, Path: "/_matrix/client/v3/user/{userId}/openid/request_token", Access: web.User, RateLimited: true, Handler: web.Write(a.requestOpenIdToken)},
 
 		// old_sync.yaml and peeking_events.yaml
-		{Op: "getEvents", Method: get, Path: "/_matrix/client/v3/events", Access: web.User, Guests: true, Handler: web.Plain(a.getEvents)},
+		{Op: "getEvents", Method: get, Path: "/_matrix/client/v3/events", Access: web.User, Guests: true, Handler: web.Plain(polled(a, a.getEvents))},
 		{Op: "initialSync", Method: get, Path: "/_matrix/client/v3/initialSync", Access: web.User, Handler: web.ReadSized(func(c *web.Call, tx *kv.ReadTx, _ initialSyncIn) int64 { return a.everything(c.Ctx, tx, c.User) }, a.initialSync)},
 		{Op: "getOneEvent", Method: get, Path: "/_matrix/client/v3/events/{eventId}", Access: web.User, Handler: web.Read(a.getOneEvent)},
 
@@ -201,9 +203,9 @@ func (a *API) Routes() []web.Route {
 
 		// profile.yaml
 		{Op: "setProfileField", Method: put, Path: "/_matrix/client/v3/profile/{userId}/{keyName}", Aliases: []string{"/_matrix/client/unstable/uk.tcpip.msc4133/profile/{userId}/{keyName}"}, Access: web.User, NotSuspended: true, Guests: true, RateLimited: true, MaxBody: maxProfileBody, Handler: web.Write(a.setProfileField)},
-		{Op: "getProfileField", Method: get, Path: "/_matrix/client/v3/profile/{userId}/{keyName}", Aliases: []string{"/_matrix/client/unstable/uk.tcpip.msc4133/profile/{userId}/{keyName}"}, Access: web.Anyone, Handler: web.Read(a.getProfileField)},
+		{Op: "getProfileField", Method: get, Path: "/_matrix/client/v3/profile/{userId}/{keyName}", Aliases: []string{"/_matrix/client/unstable/uk.tcpip.msc4133/profile/{userId}/{keyName}"}, Access: web.Optional, RateLimited: true, Handler: web.Read(a.getProfileField)},
 		{Op: "deleteProfileField", Method: remove, Path: "/_matrix/client/v3/profile/{userId}/{keyName}", Aliases: []string{"/_matrix/client/unstable/uk.tcpip.msc4133/profile/{userId}/{keyName}"}, Access: web.User, NotSuspended: true, Guests: true, RateLimited: true, Handler: web.Write(a.deleteProfileField)},
-		{Op: "getUserProfile", Method: get, Path: "/_matrix/client/v3/profile/{userId}", Access: web.Anyone, Handler: web.Plain(a.getUserProfile)},
+		{Op: "getUserProfile", Method: get, Path: "/_matrix/client/v3/profile/{userId}", Access: web.Optional, RateLimited: true, Handler: web.Plain(a.getUserProfile)},
 
 		// pusher.yaml
 		{Op: "getPushers", Method: get, Path: "/_matrix/client/v3/pushers", Access: web.User, Handler: web.Read(a.getPushers)},
@@ -294,9 +296,9 @@ func (a *API) Routes() []web.Route {
 		{Op: "getWellknownSupport", Method: get, Path: "/.well-known/matrix/support", Access: web.Anyone, Handler: web.Plain(a.getWellknownSupport)},
 
 		// sync.yaml
-		{Op: "slidingSync", Method: post, Path: "/_matrix/client/v4/sync", Access: web.User, Guests: true, Handler: web.Plain(a.slidingSync)},
-		{Op: "unstableSlidingSync", Method: post, Path: "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync", Access: web.User, Guests: true, Handler: web.Plain(a.unstableSlidingSync)},
-		{Op: "sync", Method: get, Path: "/_matrix/client/v3/sync", Access: web.User, Guests: true, Handler: web.Plain(a.sync)},
+		{Op: "slidingSync", Method: post, Path: "/_matrix/client/v4/sync", Access: web.User, Guests: true, Handler: web.Plain(polled(a, a.slidingSync))},
+		{Op: "unstableSlidingSync", Method: post, Path: "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync", Access: web.User, Guests: true, Handler: web.Plain(polled(a, a.unstableSlidingSync))},
+		{Op: "sync", Method: get, Path: "/_matrix/client/v3/sync", Access: web.User, Guests: true, Handler: web.Plain(polled(a, a.sync))},
 
 		// tags.yaml
 		{Op: "getRoomTags", Method: get, Path: "/_matrix/client/v3/user/{userId}/rooms/{roomId}/tags", Access: web.User, Handler: web.Read(a.getRoomTags)},

@@ -92,6 +92,11 @@ type registerBySecretOut struct {
 // registerBySecret makes an account for one who knows the shared secret: it is the key
 // of an HMAC-SHA1 over the nonce and the account's particulars.
 func (a *API) registerBySecret(c *web.Call, in registerBySecretIn) (out registerBySecretOut, err error) {
+	for _, part := range []string{in.Nonce, in.Username, in.Password, in.UserType} {
+		if strings.Contains(part, "\x00") { // it stands between the parts in what the HMAC is of
+			return out, matrix.InvalidParam("no part of the request may have a NUL character")
+		}
+	}
 	if !a.nonces.use(in.Nonce, c.Now) {
 		return out, matrix.Unknown(http.StatusBadRequest, "that nonce is not known, or no longer")
 	}
@@ -99,7 +104,7 @@ func (a *API) registerBySecret(c *web.Call, in registerBySecretIn) (out register
 	if err != nil || !hmac.Equal(given, in.mac(a.SharedSecret)) {
 		return out, matrix.Forbidden("the HMAC is wrong")
 	}
-	hash, err := a.Accounts.HashPassword(c.Ctx, in.Password)
+	hash, err := a.Accounts.HashPassword(c.Ctx, in.Password, in.Username, asker(c))
 	if err != nil {
 		return out, err
 	}

@@ -239,3 +239,46 @@ func TestOtherStreams(t *testing.T) {
 		t.Errorf("%q", all)
 	}
 }
+
+// TestGatewayReachesTopicsOfAppsOnly: the push gateway is no way around the password of a topic.
+func TestGatewayReachesTopicsOfAppsOnly(t *testing.T) {
+	s := servertest.New(t)
+	host := strings.TrimPrefix(base(s), "http://")
+	for name, rejected := range map[string]bool{"water-in-the-cellar": true, topic: false} {
+		key := "http://" + host + "/" + name
+		body := fmt.Sprintf(`{"notification":{"event_id":"x","devices":[{"app_id":"x","pushkey":%q}]}}`, key)
+		res := ask(t, "POST", base(s)+"/_matrix/push/v1/notify", body)
+		var out struct{ Rejected []string }
+		if err := json.NewDecoder(res.Body).Decode(&out); err != nil || res.StatusCode != 200 || (len(out.Rejected) == 1) != rejected {
+			t.Errorf("%s: %d %+v %v", name, res.StatusCode, out, err)
+		}
+	}
+}
+
+// TestStrangersDoNotTakeTheRateOfAll floods topics from one address: another address, and who
+// has a secret, still publish.
+func TestStrangersDoNotTakeTheRateOfAll(t *testing.T) {
+	s := servertest.New(t, func(c *server.Config) {
+		c.RateLimitsOff, c.TrustProxy = false, true
+		now := time.Now()
+		c.Now = func() time.Time { return now } // nothing is refilled
+	})
+	secret := secretOf(s, "bob")
+	taken := 0
+	for i := range 600 {
+		res := ask(t, "POST", fmt.Sprintf("%s/upflood%06d", base(s), i), "x", "X-Forwarded-For", "203.0.113.1")
+		if res.StatusCode == 200 {
+			taken++
+		}
+		_ = res.Body.Close()
+	}
+	if taken != 120 {
+		t.Errorf("%d of one address's messages were taken, want the burst of 120", taken)
+	}
+	if res := ask(t, "POST", base(s)+"/upflood000000", "x", "X-Forwarded-For", "203.0.113.2"); res.StatusCode != 200 {
+		t.Errorf("another address: %d", res.StatusCode)
+	}
+	if res := ask(t, "POST", base(s)+"/water-in-the-cellar", "x", "X-Forwarded-For", "203.0.113.1", "Authorization", "Bearer "+secret); res.StatusCode != 200 {
+		t.Errorf("who has a secret: %d", res.StatusCode)
+	}
+}

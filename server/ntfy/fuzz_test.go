@@ -85,12 +85,12 @@ func TestWhatIsKeptIsBounded(t *testing.T) {
 		t.Errorf("%d messages and %d bytes are left after all their time", len(all), s.hub.bytes)
 	}
 	for i := range maxBuckets + 10 {
-		if !s.mayPublish(string(rune('a'+i))) && i < houseBurst {
+		if !s.mayPublish(nil, string(rune('a'+i)), "") && i < houseBurst {
 			t.Errorf("topic %d is refused", i)
 		}
 	}
-	if len(s.rates) > maxBuckets {
-		t.Errorf("the rates of %d topics are remembered", len(s.rates))
+	if len(s.topics) > maxBuckets {
+		t.Errorf("the rates of %d topics are remembered", len(s.topics))
 	}
 	if _, err := New(Config{Earlier: []Kept{{1, []byte("x")}}}); err == nil {
 		t.Error("nonsense is restored")

@@ -48,7 +48,7 @@ func (s *Server) notify(c *web.Call, in notifyIn) (notifyOut, error) {
 	if s.Off {
 		return notifyOut{}, noGateway()
 	}
-	return s.take(c.R.Host, in.Body, true)
+	return s.take(c.R.Host, in.Body, c.R)
 }
 
 func noGateway() error {
@@ -60,15 +60,17 @@ func noGateway() error {
 // was called by, with its port. The errors are M_NOT_JSON, M_BAD_JSON, M_MISSING_PARAM and
 // M_INVALID_PARAM.
 func (s *Server) Notify(host string, notification []byte) (answer []byte, err error) {
-	out, err := s.take(host, notification, false)
+	out, err := s.take(host, notification, nil)
 	if err != nil {
 		return nil, err
 	}
 	return json.Marshal(out)
 }
 
-// take is Notify; if it is limited, too many are refused with M_LIMIT_EXCEEDED.
-func (s *Server) take(host string, notification []byte, limited bool) (notifyOut, error) {
+// take is Notify for whoever sends a request, nil for the server itself. Others reach the topics
+// only that apps have made up, as without the gateway, and too many are refused with
+// M_LIMIT_EXCEEDED.
+func (s *Server) take(host string, notification []byte, r *http.Request) (notifyOut, error) {
 	out := notifyOut{Rejected: []string{}}
 	body, err := matrix.ParseObject(notification)
 	if err != nil {
@@ -87,11 +89,11 @@ func (s *Server) take(host string, notification []byte, limited bool) (notifyOut
 	text := shorten(body, n)
 	for _, d := range devices {
 		topic := s.topic(d.Pushkey, host)
-		if topic == "" {
+		if topic == "" || r != nil && !strings.HasPrefix(topic, pushTopic) {
 			out.Rejected = append(out.Rejected, d.Pushkey)
 			continue
 		}
-		if limited && !s.mayPublish(topic) {
+		if r != nil && !s.mayPublish(r, topic, "") {
 			return out, matrix.LimitExceeded(topicEvery)
 		}
 		s.put(s.hub.line("message", topic), text, true)

@@ -17,12 +17,14 @@ import (
 const (
 	// maxTopics is how many topics one connection may listen to.
 	maxTopics = 20
-	// topicBurst messages may come into a topic at once, then one each topicEvery; houseBurst
-	// and houseEvery are the same for all topics together. What the house itself tells its
-	// users does not count.
-	topicBurst, topicEvery = 60, time.Second
-	houseBurst, houseEvery = 500, 50 * time.Millisecond
-	// maxBuckets is how many topics' rates are remembered.
+	// topicBurst messages may come into a topic at once, then one each topicEvery; the others
+	// are the same for what comes from one address without a secret, with one secret, and for
+	// all that comes without one. What the house itself tells its users does not count.
+	topicBurst, topicEvery     = 60, time.Second
+	addressBurst, addressEvery = 120, 250 * time.Millisecond
+	secretBurst, secretEvery   = 300, 100 * time.Millisecond
+	houseBurst, houseEvery     = 500, 50 * time.Millisecond
+	// maxBuckets is how many topics', addresses' and secrets' rates are remembered, of each.
 	maxBuckets = 1000
 	// pushTopic is how the topics begin that UnifiedPush makes up: anybody may publish there
 	// who was told the name.
@@ -41,6 +43,8 @@ type Config struct {
 	// Allowed says whether a secret opens all of some topics; nil: none is needed. It is asked
 	// before each message, so that a secret that ends takes the stream with it.
 	Allowed func(ctx context.Context, secret string, topics []string) bool
+	// Client is the address or network that a request counts to; nil: all count to none.
+	Client func(*http.Request) string
 	// Unlimited takes messages however fast they come.
 	Unlimited bool
 	// Earlier are the messages that outlived the last stop, and Keep is called when those that
@@ -59,9 +63,27 @@ type Server struct {
 	Config
 	hub hub
 
-	mu    sync.Mutex // guards what follows
-	house *rate.Limiter
-	rates map[string]*rate.Limiter // by topic
+	mu        sync.Mutex // guards what follows
+	house     *rate.Limiter
+	topics    buckets
+	addresses buckets
+	secrets   buckets
+}
+
+// buckets are rates by name.
+type buckets map[string]*rate.Limiter
+
+// take takes one from the rate of a name.
+func (b *buckets) take(name string, now time.Time, every time.Duration, burst int) bool {
+	limit := (*b)[name]
+	if limit == nil {
+		if *b == nil || len(*b) >= maxBuckets {
+			*b = buckets{}
+		}
+		limit = rate.NewLimiter(rate.Every(every), burst)
+		(*b)[name] = limit
+	}
+	return limit.AllowN(now, 1)
 }
 
 // New makes a Server. The error says that Earlier is no good.
@@ -125,23 +147,24 @@ func (s *Server) read(w http.ResponseWriter, r *http.Request, topics []string, v
 	s.stream(w, r, topics, forms[verb])
 }
 
-// mayPublish takes one from the rate of a topic.
-func (s *Server) mayPublish(topic string) bool {
+// mayPublish takes one from the rates of a message: whoever has a secret counts to that one,
+// others first to their address, so that nobody takes the rate of all for themselves.
+func (s *Server) mayPublish(r *http.Request, topic, secret string) bool {
 	if s.Unlimited {
 		return true
 	}
+	from := ""
+	if s.Client != nil {
+		from = s.Client(r)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	limit := s.rates[topic]
-	if limit == nil {
-		if s.rates == nil || len(s.rates) >= maxBuckets {
-			s.rates = map[string]*rate.Limiter{}
-		}
-		limit = rate.NewLimiter(rate.Every(topicEvery), topicBurst)
-		s.rates[topic] = limit
-	}
 	now := s.Now()
-	return limit.AllowN(now, 1) && s.house.AllowN(now, 1)
+	if secret != "" {
+		return s.secrets.take(secret, now, secretEvery, secretBurst) && s.topics.take(topic, now, topicEvery, topicBurst)
+	}
+	return (from == "" || s.addresses.take(from, now, addressEvery, addressBurst)) &&
+		s.topics.take(topic, now, topicEvery, topicBurst) && s.house.AllowN(now, 1)
 }
 
 // param is a parameter by any of its names, of the query or of the head (ntfy: list of all

@@ -26,10 +26,16 @@ var priorities = []string{"min", "low", "default", "high", "max"}
 // publish takes a message (ntfy: publishing). What is not told to phones here, such as
 // attachments and e-mails, is passed over; a delay is refused.
 func (s *Server) publish(w http.ResponseWriter, r *http.Request, topic string) {
-	if !strings.HasPrefix(topic, pushTopic) && !s.admit(w, r, []string{topic}) {
-		return
+	secret := ""
+	if !strings.HasPrefix(topic, pushTopic) {
+		if !s.admit(w, r, []string{topic}) {
+			return
+		}
+		if s.Allowed != nil {
+			secret, _ = secretOf(r)
+		}
 	}
-	if !s.mayPublish(topic) {
+	if !s.mayPublish(r, topic, secret) {
 		refuse(w, tooFast)
 		return
 	}

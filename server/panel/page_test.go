@@ -33,7 +33,9 @@ func serve(t *testing.T, s *servertest.Server, p *panel.Panel) func(method, path
 	}
 	return func(method, path, body string) *httptest.ResponseRecorder {
 		w := httptest.NewRecorder()
-		handler.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), method, path, strings.NewReader(body)))
+		r := httptest.NewRequestWithContext(t.Context(), method, path, strings.NewReader(body))
+		r.Header.Set("Content-Type", "application/json")
+		handler.ServeHTTP(w, r)
 		return w
 	}
 }

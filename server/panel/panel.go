@@ -2,6 +2,7 @@ package panel
 
 import (
 	"context"
+	"mime"
 	"net/http"
 	"strings"
 	"time"
@@ -132,7 +133,12 @@ type claimOut struct {
 // claim makes the owner's account for whoever knows the claim's code. Logging in is the
 // page's next step, by the same operation as any client's.
 func (p *Panel) claim(c *web.Call, in claimIn) (out claimOut, err error) {
-	if err := p.Setup.CheckClaim(in.Code); err != nil {
+	// A page of another site can send anything but this type without asking first.
+	if kind, _, err := mime.ParseMediaType(c.R.Header.Get("Content-Type")); err != nil || kind != "application/json" {
+		return out, matrix.Refusal(http.StatusUnsupportedMediaType, "M_NOT_JSON", "a claim has to be sent with the content type application/json")
+	}
+	from := accounts.Network(c.IP)
+	if err := p.Setup.CheckClaim(in.Code, from); err != nil {
 		return out, err
 	}
 	localpart := p.localpart(in.Username)
@@ -146,7 +152,7 @@ func (p *Panel) claim(c *web.Call, in claimIn) (out claimOut, err error) {
 	if err != nil {
 		return out, err
 	}
-	hash, err := p.Accounts.HashPassword(c.Ctx, in.Password)
+	hash, err := p.Accounts.HashPassword(c.Ctx, in.Password, localpart, accounts.Asker{IP: c.IP})
 	if err != nil {
 		return out, err
 	}
@@ -157,7 +163,7 @@ func (p *Panel) claim(c *web.Call, in claimIn) (out claimOut, err error) {
 		if err != nil {
 			return err
 		}
-		if err := p.Setup.Claim(tx, in.Code, user); err != nil {
+		if err := p.Setup.Claim(tx, in.Code, from, user); err != nil {
 			return err
 		}
 		out.UserID = user

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"porchlight/kv"
 	"porchlight/kv/kvtest"
 	"porchlight/server"
+	"porchlight/server/accounts"
 	"porchlight/server/matrix"
 	"porchlight/server/panel"
 	"porchlight/server/servertest"
@@ -156,7 +158,7 @@ func TestClaimUndone(t *testing.T) {
 			t.Error("half a claim was kept")
 		}
 	})
-	if err := s.Setup.CheckClaim(given); err != nil {
+	if err := s.Setup.CheckClaim(given, ""); err != nil {
 		t.Errorf("the claim is gone: %v", err)
 	}
 }
@@ -166,15 +168,25 @@ func TestClaimGuessing(t *testing.T) {
 	s := servertest.New(t, func(c *server.Config) { c.RateLimitsOff = false })
 	given := code(t, s)
 	var codes []string
-	for range setup.MaxClaimAttempts + 10 {
+	for range setup.MaxClaimAttemptsEach + 10 {
 		r := s.Ask(t.Context(), "", "POST", "/_porchlight/claim", strings.NewReader(`{"code": "1234-5678", "username": "ada", "password": "correct horse"}`))
 		codes = append(codes, r.Errcode())
 	}
 	if codes[0] != "M_FORBIDDEN" || codes[len(codes)-1] != "M_LIMIT_EXCEEDED" {
 		t.Errorf("guesses were answered %v", codes)
 	}
-	if s.Setup.CheckClaim(given) == nil {
-		t.Error("the short code still holds after so many guesses")
+	if s.Setup.CheckClaim(given, accounts.Network("192.0.2.1")) == nil {
+		t.Error("the short code still holds for who has guessed so often")
+	}
+	if s.Setup.CheckClaim(given, accounts.Network("198.51.100.1")) != nil {
+		t.Error("the short code holds for nobody, since one address has guessed")
+	}
+	r := httptest.NewRequest("POST", "/_porchlight/claim", strings.NewReader(`{"code": "1234-5678", "username": "ada", "password": "correct horse"}`))
+	r.Header.Set("Content-Type", "text/plain") // as a page of another site can send it
+	r.RemoteAddr = "203.0.113.1:1"
+	w := httptest.NewRecorder()
+	if s.Handler.ServeHTTP(w, r); w.Code != http.StatusUnsupportedMediaType {
+		t.Errorf("a claim in plain text: %d %s", w.Code, w.Body)
 	}
 }
 

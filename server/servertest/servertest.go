@@ -153,7 +153,7 @@ func (s *Server) login(name string) *User {
 // SetPassword gives the user a password to log in with.
 func (s *Server) SetPassword(name, password string) {
 	s.t.Helper()
-	hash, err := s.Accounts.HashPassword(s.t.Context(), password)
+	hash, err := s.Accounts.HashPassword(s.t.Context(), password, "", accounts.Asker{})
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -220,6 +220,9 @@ func (s *Server) AskIn(ctx context.Context, t testing.TB, token, method, path st
 	r := httptest.NewRequestWithContext(ctx, method, path, body)
 	if token != "" {
 		r.Header.Set("Authorization", "Bearer "+token)
+	}
+	if strings.HasPrefix(path, "/_porchlight/") {
+		r.Header.Set("Content-Type", "application/json") // as the page does
 	}
 	w := s.Serve(t, r)
 	return &Response{Status: w.Code, Header: w.Header(), Body: w.Body.Bytes()}

@@ -19,8 +19,12 @@ const (
 	// guesses are answered.
 	claimCodeLetters = 8
 	// MaxClaimAttempts is how many wrong claims are taken before the short code is
-	// withdrawn; then only the link works, until the next start makes a new code.
-	MaxClaimAttempts = 10
+	// withdrawn; then only the link works, until the next start makes a new code. It is little
+	// beside 2^40 codes.
+	MaxClaimAttempts = 100
+	// MaxClaimAttemptsEach is how many wrong claims are taken from one network; from there,
+	// only the link works afterwards.
+	MaxClaimAttemptsEach = 10
 )
 
 // ClaimCode is what the first start shows to whoever stands before the box.
@@ -35,6 +39,7 @@ type claim struct {
 	secret string
 	code   string // without the dash
 	wrong  int
+	by     map[string]int // how many of the wrong ones came from a network
 }
 
 func randomLetters(n int) string {
@@ -49,7 +54,7 @@ func randomLetters(n int) string {
 func (c *claim) renew() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.secret, c.code, c.wrong = randomLetters(claimSecretLetters), randomLetters(claimCodeLetters), 0
+	c.secret, c.code, c.wrong, c.by = randomLetters(claimSecretLetters), randomLetters(claimCodeLetters), 0, nil
 }
 
 func (c *claim) end() {
@@ -84,9 +89,9 @@ func (k *Keeper) ClaimCode() (ClaimCode, bool) {
 }
 
 // CheckClaim says whether this is the claim's secret or code, before anything costly
-// such as hashing a password is done for it. A wrong one counts as an attempt. The
-// error is M_FORBIDDEN.
-func (k *Keeper) CheckClaim(given string) error {
+// such as hashing a password is done for it. A wrong one counts as an attempt, of the network
+// that it came from. The error is M_FORBIDDEN.
+func (k *Keeper) CheckClaim(given, from string) error {
 	given = normalClaim(given)
 	c := &k.claim
 	c.mu.Lock()
@@ -95,14 +100,20 @@ func (k *Keeper) CheckClaim(given string) error {
 		return matrix.Forbidden("this house has an owner already")
 	}
 	right := subtle.ConstantTimeCompare([]byte(given), []byte(c.secret))
-	if c.code != "" {
+	if c.code != "" && c.by[from] < MaxClaimAttemptsEach {
 		right |= subtle.ConstantTimeCompare([]byte(given), []byte(c.code))
 	}
 	if right == 1 {
 		return nil
 	}
+	if c.by == nil {
+		c.by = map[string]int{}
+	}
+	c.by[from]++
 	if c.wrong++; c.wrong >= MaxClaimAttempts {
 		c.code = ""
+	}
+	if c.code == "" || c.by[from] >= MaxClaimAttemptsEach {
 		return matrix.Forbidden("that is not the claim code, and it was tried too often: " +
 			"use the link that the server printed, or restart it for a new code")
 	}
@@ -112,11 +123,11 @@ func (k *Keeper) CheckClaim(given string) error {
 // Claim makes user the owner of the house, if given is the claim's secret or code and
 // there is no owner yet. The account is made by the caller, in the same transaction;
 // the claim is gone once that is on disk. The error is M_FORBIDDEN.
-func (k *Keeper) Claim(tx *kv.WriteTx, given string, user matrix.UserID) error {
+func (k *Keeper) Claim(tx *kv.WriteTx, given, from string, user matrix.UserID) error {
 	if owner := k.Owner(tx); owner != "" {
 		return matrix.Forbidden("this house has an owner already")
 	}
-	if err := k.CheckClaim(given); err != nil {
+	if err := k.CheckClaim(given, from); err != nil {
 		return err
 	}
 	return k.SetOwner(tx, user)

@@ -94,7 +94,7 @@ func TestSettings(t *testing.T) {
 // claimAs tries a claim and reports whether it made the owner.
 func claimAs(t *testing.T, db *kv.DB, k *Keeper, given string) bool {
 	t.Helper()
-	err := db.Update(t.Context(), func(tx *kv.WriteTx) error { return k.Claim(tx, given, "@owner:house.test") })
+	err := db.Update(t.Context(), func(tx *kv.WriteTx) error { return k.Claim(tx, given, "", "@owner:house.test") })
 	if err != nil && !matrix.IsCode(err, "M_FORBIDDEN") {
 		t.Fatal(err)
 	}
@@ -125,7 +125,7 @@ func TestClaim(t *testing.T) {
 			if _, ok := k.ClaimCode(); ok {
 				t.Error("the claim is still there after its use")
 			}
-			if claimAs(t, db, k, form(code)) || k.CheckClaim(code.Secret) == nil {
+			if claimAs(t, db, k, form(code)) || k.CheckClaim(code.Secret, "") == nil {
 				t.Error("the claim worked twice")
 			}
 			kvtest.View(t, db, func(tx *kv.ReadTx) {
@@ -163,7 +163,7 @@ func TestClaimSurvivesFailedTransaction(t *testing.T) {
 	code, _ := k.ClaimCode()
 	failed := errors.New("the account could not be made")
 	err := db.Update(t.Context(), func(tx *kv.WriteTx) error {
-		if err := k.Claim(tx, code.Secret, "@owner:house.test"); err != nil {
+		if err := k.Claim(tx, code.Secret, "", "@owner:house.test"); err != nil {
 			return err
 		}
 		return failed

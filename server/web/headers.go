@@ -58,6 +58,10 @@ func (s *Server) clientIP(r *http.Request) string {
 	return a.Unmap().WithZone("").String()
 }
 
+// ClientNetwork is what a request counts to, where nobody is signed in: the client's address, or
+// its IPv6 network; empty if there is none.
+func (s *Server) ClientNetwork(r *http.Request) string { return addressBlock(s.clientIP(r)) }
+
 // base is where the client says that it reached the house, without a slash at the end;
 // empty if it says nothing that could be so.
 func (s *Server) base(r *http.Request) string {

@@ -199,7 +199,12 @@ type exchange struct {
 
 // client is whom memory is charged to.
 func (x *exchange) client() string {
-	if x.call.User != "" {
+	switch {
+	case x.call.User != "" && x.op.route.Limit == Login && x.call.Device != "":
+		// Passwords are counted by device, so that whoever has stolen one does not keep the
+		// user from signing it out with another.
+		return string(x.call.User) + "/" + string(x.call.Device)
+	case x.call.User != "":
 		return string(x.call.User)
 	}
 	return addressBlock(x.call.IP)
