@@ -29,6 +29,7 @@ $(SERVER): FORCE
 
 test: packages ## every quick test, with the race detector (under 15 minutes on two cores)
 	$(GOTEST) ./...
+	go test -run '^TestWhoSeesWhat$$' ./server/clientapi # whole: with the race detector it is a sample
 
 test-all: test test-damage devices cross large e2e ## test, then the long ones: a virtual machine, cross-built binaries under qemu, browsers, other people's clients
 
