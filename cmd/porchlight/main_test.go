@@ -44,7 +44,7 @@ func TestExitCodes(t *testing.T) {
 		{"check --data " + empty, 1, "there is no Porchlight server in " + empty},
 		{"compact --data " + empty, 1, "there is no Porchlight server in " + empty},
 		{"backup --data " + empty + " " + filepath.Join(empty, "b.tar"), 1, "there is no Porchlight server in " + empty},
-		{"restore --data " + filepath.Join(empty, "new") + " /dev/null", 1, "no backup"},
+		{"restore --data " + filepath.Join(empty, "new") + " /dev/null", 1, "not a backup"},
 		{"setup --server-name my_house --data " + filepath.Join(empty, "other"), 1, "letters, digits, dots and hyphens"},
 	} {
 		var stdout, stderr bytes.Buffer
