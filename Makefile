@@ -8,6 +8,7 @@ LISTEN  ?= :8008
 ARGS    ?=
 FUZZTIME ?= 30s
 BENCH   ?= .
+DAMAGE  ?= -crash-rounds=12 -crash-points=40 -damages=40
 
 SERVER  = bin/porchlight
 GOTEST  = go test -race -timeout 15m
@@ -27,7 +28,7 @@ build: packages $(SERVER) ## build bin/porchlight for this machine
 $(SERVER): FORCE
 	go build -trimpath -o $@ ./cmd/porchlight
 
-test: packages ## every quick test, with the race detector (under 15 minutes on two cores)
+test: packages ## every quick test, with the race detector (under 10 minutes on two quiet cores)
 	$(GOTEST) ./...
 	go test -run '^TestWhoSeesWhat$$' ./server/clientapi # whole: with the race detector it is a sample
 
@@ -37,8 +38,9 @@ devices: ## the board in a virtual machine with Debian's kernel: camera, sound c
 	.ci/packages build guest
 	.ci/devices $(ARGS)
 
-test-damage: ## 500 damages to the files of a server, each followed by a start, a check and salvage (ARGS=-damages=50 tries fewer)
-	go test -tags damage -count=1 -timeout 3h -run '^TestDamages$$' -v ./server $(ARGS)
+test-damage: packages ## kills, power cuts and damaged files, each followed by a start and a check: a sample (DAMAGE="-crash-rounds=300 -crash-points=1000 -damages=500" is the whole)
+	.ci/packages damage
+	go test -tags damage -count=1 -timeout 180m -v -run '^Test(Kills|PowerCuts|Damages)$$' ./server -args $(DAMAGE)
 
 e2e: packages browser ## matrix-js-sdk and our own page in Chromium, matrix-nio, a bot and a bridge of matrix-bot-sdk, kill -9: against the real binary
 	go test -tags e2e -count=1 -timeout 30m ./server/e2e
@@ -48,10 +50,6 @@ bench: packages browser ## the benchmarks, last the table of what the house reac
 	go test -run '^$$' -bench '$(BENCH)' -benchmem -timeout 30m $$(go list ./... | grep -v /server/bench)
 	go test -tags e2e -run '^$$' -bench '$(BENCH)' -benchtime 1x -timeout 30m ./server/e2e
 	go test -run '^$$' -bench '$(BENCH)' -timeout 30m ./server/bench
-
-test-damage: packages ## kills, power cuts at recorded moments, damaged files: a short sample (ARGS="-crash-rounds 300 -crash-points 1000" makes it long)
-	.ci/packages damage
-	go test -tags damage -count=1 -timeout 120m -v -run '^Test(Kills|PowerCuts|Damage)' ./server -args $(ARGS)
 
 cross: ## static binaries for linux/arm64, armv7, armv6 and amd64 in bin/, each started once under qemu
 	.ci/packages cross
