@@ -122,8 +122,6 @@ func TestSync(t *testing.T) {
 				"summary":{"m.joined_member_count":2,"m.invited_member_count":1,"m.heroes":["{@alice}","{@carol}"]}}}}}`},
 		{Name: "nothing new", Who: "bob", Method: "GET", Path: "v3/sync?set_presence=offline&since={since}&timeout=10", Status: 200,
 			Want: `{"rooms":{"join":{},"invite":{},"leave":{}},"device_unused_fallback_key_types":[]}`},
-		{Name: "in full, by the older name", Who: "bob", Method: "GET", Path: "v3/sync?set_presence=offline&since={since}&full_state=true&org.matrix.msc4222.use_state_after=true", Status: 200,
-			Want: `{"rooms":{"join":{"{room}":{"state":"!absent","state_after":"!absent","org.matrix.msc4222.state_after":{"events":[{"type":"m.room.create"},"…"]}}}}}`},
 		{Name: "in full", Who: "bob", Method: "GET", Path: "v3/sync?set_presence=offline&since={since}&full_state=true&use_state_after=true", Status: 200,
 			Want: `{"rooms":{"join":{"{room}":{"state":"!absent","state_after":{"events":[{"type":"m.room.create"},"…"]},"timeline":{"events":[],"limited":false}}}}}`},
 		{Name: "invited", Who: "carol", Method: "GET", Path: "r0/sync?set_presence=offline", Status: 200,

@@ -15,9 +15,6 @@ type syncIn struct {
 	SetPresence   string `query:"set_presence"`
 	Timeout       int64  `query:"timeout"` // ms
 	UseStateAfter bool   `query:"use_state_after"`
-	// OldStateAfter is UseStateAfter by its name of before the standard had it, which
-	// clients still use.
-	OldStateAfter bool `query:"org.matrix.msc4222.use_state_after"`
 }
 
 // maxSyncTimeout keeps a time-out in milliseconds from overflowing; the view bounds it
@@ -34,7 +31,7 @@ func (a *API) sync(c *web.Call, in syncIn) (*syncv2.Response, error) {
 	return a.Sync.Sync(c.Ctx, syncv2.Request{
 		Viewer: viewer(c), Since: in.Since, FullState: in.FullState, Filter: in.Filter,
 		Timeout:     time.Duration(min(in.Timeout, maxSyncTimeout)) * time.Millisecond,
-		SetPresence: in.SetPresence, UseStateAfter: in.UseStateAfter, OldStateAfter: in.OldStateAfter,
+		SetPresence: in.SetPresence, UseStateAfter: in.UseStateAfter,
 	})
 }
 

@@ -218,6 +218,7 @@ func dialHouse(url, user string) (*client, error) {
 
 // distantHouse is a house that the board reaches by HTTP alone. It implements agent.House.
 type distantHouse struct {
+	own    matrix.RoomID // that this board made; only the agent asks for it
 	client *client
 
 	mu     sync.Mutex
@@ -333,8 +334,9 @@ func (h *distantHouse) Owner(context.Context) (matrix.UserID, error) { return ""
 
 func (h *distantHouse) ControlRoom(context.Context) (matrix.RoomID, error) { return "", nil }
 
-// DirectRoom is the room of two with the user, which has to have joined; it is made if
-// there is none.
+// DirectRoom is a room of two with the user, which has to have joined; it is made if there is
+// none. The first board calls in a room of its own making only, so that one comes first: calls
+// cross in one room.
 func (h *distantHouse) DirectRoom(ctx context.Context, user matrix.UserID) (matrix.RoomID, error) {
 	var mine struct {
 		Rooms []matrix.RoomID `json:"joined_rooms"`
@@ -342,10 +344,18 @@ func (h *distantHouse) DirectRoom(ctx context.Context, user matrix.UserID) (matr
 	if err := h.client.do("GET", "/_matrix/client/v3/joined_rooms", nil, &mine); err != nil {
 		return "", err
 	}
+	var shared matrix.RoomID
 	for _, room := range mine.Rooms {
-		if users, err := h.Joined(ctx, room); err == nil && len(users) == 2 && slices.Contains(users, user) {
-			return room, nil
+		users, err := h.Joined(ctx, room)
+		if err != nil || len(users) != 2 || !slices.Contains(users, user) {
+			continue
 		}
+		if shared = room; room != h.own {
+			break
+		}
+	}
+	if shared != "" {
+		return shared, nil
 	}
 	var made struct {
 		Room matrix.RoomID `json:"room_id"`
@@ -353,6 +363,7 @@ func (h *distantHouse) DirectRoom(ctx context.Context, user matrix.UserID) (matr
 	err := h.client.do("POST", "/_matrix/client/v3/createRoom", map[string]any{
 		"preset": "trusted_private_chat", "is_direct": true, "invite": []matrix.UserID{user},
 	}, &made)
+	h.own = made.Room
 	return made.Room, err
 }
 

@@ -34,7 +34,6 @@ type JoinedRoom struct {
 	Summary     Summary           `json:"summary"`
 	State       *Events           `json:"state,omitempty"`
 	StateAfter  *Events           `json:"state_after,omitempty"`
-	OldAfter    *Events           `json:"org.matrix.msc4222.state_after,omitempty"` // for who asks by that name
 	Timeline    Timeline          `json:"timeline"`
 	Ephemeral   Events            `json:"ephemeral"`
 	AccountData Events            `json:"account_data"`
@@ -46,7 +45,6 @@ type JoinedRoom struct {
 type LeftRoom struct {
 	State       *Events  `json:"state,omitempty"`
 	StateAfter  *Events  `json:"state_after,omitempty"`
-	OldAfter    *Events  `json:"org.matrix.msc4222.state_after,omitempty"` // for who asks by that name
 	Timeline    Timeline `json:"timeline"`
 	AccountData Events   `json:"account_data"`
 }

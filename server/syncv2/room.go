@@ -46,7 +46,7 @@ func (l *looker) joined(room matrix.RoomID, m rooms.Membership, n *roomNews) err
 	if err != nil {
 		return err
 	}
-	out.State, out.StateAfter, out.OldAfter = l.placed(shown)
+	out.State, out.StateAfter = l.placed(shown)
 	filter := &l.q.filter.Room
 	if filter.AccountData.MatchRoom(room) {
 		out.AccountData.Events = l.accountData(room, filter.AccountData.Match, full || n.unknown, n.accountData)
@@ -96,7 +96,7 @@ func (l *looker) left(room matrix.RoomID, m rooms.Membership, n *roomNews) error
 	if err != nil {
 		return err
 	}
-	out.State, out.StateAfter, out.OldAfter = l.placed(shown)
+	out.State, out.StateAfter = l.placed(shown)
 	if filter := &l.q.filter.Room.AccountData; filter.MatchRoom(room) {
 		out.AccountData.Events = l.accountData(room, filter.Match, l.first || n.unknown, n.accountData)
 	}
@@ -106,12 +106,9 @@ func (l *looker) left(room matrix.RoomID, m rooms.Membership, n *roomNews) error
 }
 
 // placed puts state where the client wants it: as of the start of the timeline or its end.
-func (l *looker) placed(state []any) (start, after, oldAfter *Events) {
-	switch {
-	case l.q.OldStateAfter:
-		return nil, nil, &Events{state}
-	case l.q.UseStateAfter:
-		return nil, &Events{state}, nil
+func (l *looker) placed(state []any) (start, after *Events) {
+	if l.q.UseStateAfter {
+		return nil, &Events{state}
 	}
-	return &Events{state}, nil, nil
+	return &Events{state}, nil
 }

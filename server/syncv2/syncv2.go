@@ -133,15 +133,12 @@ type Request struct {
 	Filter        string // ID or JSON of a filter; empty: none
 	SetPresence   string // empty: online
 	UseStateAfter bool   // tell the state at the end of the timeline
-	OldStateAfter bool   // UseStateAfter by the names of MSC4222
 }
 
 // Sync answers at once if there is something to tell, and otherwise as soon as there is,
 // at the latest after the time-out. The error is an M_INVALID_PARAM, M_BAD_JSON or
 // M_NOT_FOUND for a bad token or filter.
 func (v *View) Sync(ctx context.Context, req Request) (*Response, error) {
-	req.OldStateAfter = req.OldStateAfter && !req.UseStateAfter
-	req.UseStateAfter = req.UseStateAfter || req.OldStateAfter
 	q := query{Request: req, first: req.Since == ""}
 	if !q.first {
 		var err error
