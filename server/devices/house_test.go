@@ -255,6 +255,7 @@ func (c *client) request(ctx context.Context, method, path string, in any) ([]by
 	if err != nil {
 		return nil, err
 	}
+	req.Header.Set("Content-Type", "application/json") // the claim is taken with it only
 	if c.token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.token)
 	}
